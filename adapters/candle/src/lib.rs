@@ -1,0 +1,1 @@
+//! Side networks in candle: pure Rust, the default of server and device

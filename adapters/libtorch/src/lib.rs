@@ -1,0 +1,1 @@
+//! Side networks in libtorch, on the CPU or a CUDA device

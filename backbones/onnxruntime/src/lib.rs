@@ -1,0 +1,1 @@
+//! A frozen backbone in ONNX Runtime whose taps stream while the graph runs

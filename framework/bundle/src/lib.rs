@@ -1,0 +1,1 @@
+//! The backbone bundle: manifest, weights, tokenizer and graph of one frozen model

@@ -1,0 +1,3 @@
+//! The `mobillm` command.
+
+fn main() {}

@@ -1,0 +1,265 @@
+//! The frozen model on the device: forward passes only, hidden states handed out layer by layer.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, ArrayView2, ArrayView3};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::BoxError;
+use crate::diagnostic::Diagnostic;
+use crate::fingerprint::Fingerprint;
+
+/// Which token rows enter the loss, as the model's own files say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooling {
+    /// The first token (BERT's `[CLS]`).
+    FirstToken,
+    /// The mean over all tokens that are not padding.
+    Mean,
+    /// The last token that is not padding (decoders).
+    LastToken,
+}
+
+/// What is known about a backbone before a weight is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneInfo {
+    /// The architecture's name, as in its config ("bert").
+    pub architecture: String,
+    /// Transformer layers. Taps are numbered 0 (embedding) to `layers` (output of the last one).
+    pub layers: usize,
+    /// Width of a hidden state.
+    pub hidden: usize,
+    /// Tokens that one sample may have.
+    pub max_tokens: usize,
+    /// Token ids are below this.
+    pub vocabulary: usize,
+    /// Which rows enter the loss.
+    pub pooling: Pooling,
+    /// Outputs of the model's own task head; `None` if it has none.
+    pub own_outputs: Option<usize>,
+    /// Names the bundle, weights and tokenizer included.
+    pub bundle: Fingerprint,
+}
+
+/// The tokens of one sample.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tokens {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Segment of each token (0 for the first text, 1 for the second of a pair).
+    pub segments: Vec<u32>,
+}
+
+/// A micro-batch of token ids, padded on the right to the longest sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBatch {
+    ids: Array2<i64>,
+    segments: Array2<i64>,
+    lengths: Vec<usize>,
+}
+
+impl TokenBatch {
+    /// Pads `samples` with token `padding`.
+    pub fn new<'a>(samples: impl IntoIterator<Item = &'a Tokens>, padding: u32) -> Self {
+        let samples: Vec<&Tokens> = samples.into_iter().collect();
+        let lengths: Vec<usize> = samples.iter().map(|tokens| tokens.ids.len()).collect();
+        let shape = (samples.len(), lengths.iter().copied().max().unwrap_or(0));
+        let mut ids = Array2::from_elem(shape, i64::from(padding));
+        let mut segments = Array2::zeros(shape);
+        for (row, tokens) in samples.iter().enumerate() {
+            for (column, (&id, &segment)) in tokens.ids.iter().zip(&tokens.segments).enumerate() {
+                ids[[row, column]] = i64::from(id);
+                segments[[row, column]] = i64::from(segment);
+            }
+        }
+        Self { ids, segments, lengths }
+    }
+
+    /// Token ids, `[batch, tokens]`.
+    pub fn ids(&self) -> ArrayView2<'_, i64> {
+        self.ids.view()
+    }
+
+    /// Segments, `[batch, tokens]`.
+    pub fn segments(&self) -> ArrayView2<'_, i64> {
+        self.segments.view()
+    }
+
+    /// 1 where there is a token, 0 where there is padding, `[batch, tokens]`.
+    pub fn mask(&self) -> Array2<i64> {
+        Array2::from_shape_fn(self.ids.dim(), |(row, column)| i64::from(column < self.lengths[row]))
+    }
+
+    /// Tokens of each sample, padding not counted.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Samples in the batch.
+    pub fn samples(&self) -> usize {
+        self.lengths.len()
+    }
+}
+
+/// One layer's hidden state, lent to a [`TapSink`] while the forward pass waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Tap<'a> {
+    /// 0 is the embedding, i the output of layer i.
+    pub layer: usize,
+    /// `[batch, tokens, hidden]`, padded on the right.
+    pub hidden: ArrayView3<'a, f32>,
+    /// Tokens of each sample, padding not counted.
+    pub lengths: &'a [usize],
+}
+
+/// Takes taps as they are computed, in ascending order of layer.
+pub trait TapSink {
+    /// Takes one tap. The forward pass goes on when this returns.
+    ///
+    /// # Errors
+    /// Any error ends the forward pass with [`BackboneError::Sink`].
+    fn tap(&mut self, tap: Tap<'_>) -> Result<(), BoxError>;
+}
+
+impl<F: FnMut(Tap<'_>) -> Result<(), BoxError>> TapSink for F {
+    fn tap(&mut self, tap: Tap<'_>) -> Result<(), BoxError> {
+        self(tap)
+    }
+}
+
+/// What a forward pass may need beside the tokens. Later versions add fields.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ForwardContext {}
+
+/// What the frozen model itself predicts: `[batch, own_outputs]` logits, or `None` without a head.
+pub type OwnPrediction = Option<Array2<f32>>;
+
+/// A frozen model that only runs forward.
+///
+/// Laws (held by `testkit`): shapes equal [`info`](Self::info); exactly the layers of
+/// [`taps`](Self::taps) arrive, ascending, each before the next layer runs; equal input gives equal
+/// taps; a sample's taps do not depend on its batch mates (to rounding).
+pub trait Backbone: Send {
+    /// The model's dimensions and identity.
+    fn info(&self) -> &BackboneInfo;
+
+    /// The layers that are tapped, ascending.
+    fn taps(&self) -> &[usize];
+
+    /// Runs `batch` forward and hands every tapped layer to `sink` as soon as it is computed.
+    ///
+    /// # Errors
+    /// If a token or length is out of range, if the engine fails, or if `sink` does.
+    fn forward(
+        &mut self,
+        batch: &TokenBatch,
+        context: &ForwardContext,
+        sink: &mut dyn TapSink,
+    ) -> Result<OwnPrediction, BackboneError>;
+}
+
+/// Why a backbone could not be built or run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BackboneError {
+    /// The engine's native library is missing or of a wrong version.
+    #[error("{library}: {problem}; {remedy}")]
+    Library {
+        /// Its name.
+        library: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The bundle cannot be used.
+    #[error("bundle {}: {problem}", path.display())]
+    Bundle {
+        /// The bundle's folder or file.
+        path: PathBuf,
+        /// What is wrong with it and what was expected.
+        problem: String,
+    },
+    /// The batch does not fit the model.
+    #[error("sample {sample} of the batch: {problem}")]
+    Batch {
+        /// Which sample.
+        sample: usize,
+        /// What is wrong and what was expected.
+        problem: String,
+    },
+    /// The engine failed.
+    #[error("{engine}: {source}")]
+    Engine {
+        /// The engine's name.
+        engine: &'static str,
+        /// Its error.
+        #[source]
+        source: BoxError,
+    },
+    /// The sink refused a tap.
+    #[error("layer {layer} could not be passed on: {source}")]
+    Sink {
+        /// The tapped layer.
+        layer: usize,
+        /// The sink's error.
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// Native libraries that were found on this machine, by name ("onnxruntime", "libtorch").
+#[derive(Debug, Clone, Default)]
+pub struct NativeLibraries(pub BTreeMap<String, PathBuf>);
+
+impl NativeLibraries {
+    /// The path of library `name`, if it was found.
+    pub fn path(&self, name: &str) -> Option<&Path> {
+        self.0.get(name).map(PathBuf::as_path)
+    }
+}
+
+/// What a backbone is built from.
+#[derive(Debug, Clone)]
+pub struct BackboneContext {
+    /// The bundle's folder.
+    pub bundle: PathBuf,
+    /// Layers to tap, ascending.
+    pub taps: Vec<usize>,
+    /// Native libraries of this machine.
+    pub libraries: NativeLibraries,
+}
+
+/// The config twin of [`Backbone`].
+#[typetag::serde(tag = "type")]
+pub trait BackboneConfig: std::fmt::Debug + Send + Sync {
+    /// Everything that is wrong with this config for a model like `info`. Pure.
+    fn check(&self, info: &BackboneInfo) -> Vec<Diagnostic>;
+
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// If the bundle or the engine's library cannot be used.
+    fn build(&self, context: &BackboneContext) -> Result<Box<dyn Backbone>, BackboneError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_on_the_right() {
+        let long = Tokens { ids: vec![1, 2, 3], segments: vec![0, 0, 1] };
+        let short = Tokens { ids: vec![4], segments: vec![0] };
+        let batch = TokenBatch::new([&long, &short], 9);
+        assert_eq!(batch.ids(), ndarray::array![[1, 2, 3], [4, 9, 9]]);
+        assert_eq!(batch.mask(), ndarray::array![[1, 1, 1], [1, 0, 0]]);
+        assert_eq!(batch.segments(), ndarray::array![[0, 0, 1], [0, 0, 0]]);
+        assert_eq!(batch.lengths(), [3, 1]);
+    }
+}

@@ -1,0 +1,142 @@
+//! Which plugins are linked in.
+//!
+//! A plugin crate has `pub fn register(&mut Registry)`, and whoever assembles a program calls it.
+//! An rlib that nobody names is not linked and would silently not be there; a tag given twice would
+//! fail only at its first use. The registry makes both visible at start.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use thiserror::Error;
+
+/// The six places of a pipeline that a plugin can fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Slot {
+    /// [`crate::backbone::Backbone`]
+    Backbone,
+    /// [`crate::selector::Selector`]
+    Selector,
+    /// [`crate::privacy::PrivacyPolicy`]
+    PrivacyPolicy,
+    /// [`crate::quantizer::Quantizer`]
+    Quantizer,
+    /// [`crate::transport::Transport`]
+    Transport,
+    /// [`crate::side_network::SideNetwork`]
+    SideNetwork,
+}
+
+impl std::fmt::Display for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Backbone => "backbone",
+            Self::Selector => "selector",
+            Self::PrivacyPolicy => "privacy policy",
+            Self::Quantizer => "quantizer",
+            Self::Transport => "transport",
+            Self::SideNetwork => "side network",
+        })
+    }
+}
+
+/// A config twin that can be registered. `TAG` is its typetag name.
+pub trait Plugin: JsonSchema {
+    /// The place it fills.
+    const SLOT: Slot;
+    /// Its name in a config's `type`: kebab-case; third parties put a dot in theirs.
+    const TAG: &'static str;
+}
+
+/// One registered plugin.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// The place it fills.
+    pub slot: Slot,
+    /// Its name in a config's `type`.
+    pub tag: &'static str,
+    /// The crate it comes from.
+    pub origin: &'static str,
+    /// Its options as a JSON schema; the description is its line of help.
+    pub schema: Schema,
+}
+
+/// Two plugins claim one tag.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "the {slot} `{tag}` is registered by {first} and by {second}; tags must be unique in a slot"
+)]
+pub struct DuplicateTag {
+    slot: Slot,
+    tag: &'static str,
+    first: &'static str,
+    second: &'static str,
+}
+
+/// The plugins of a program.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    entries: BTreeMap<(Slot, &'static str), Entry>,
+}
+
+impl Registry {
+    /// A registry without plugins.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds plugin `P` of the crate `origin`.
+    ///
+    /// # Errors
+    /// If its tag is taken in its slot.
+    pub fn register<P: Plugin>(&mut self, origin: &'static str) -> Result<(), DuplicateTag> {
+        let (slot, tag) = (P::SLOT, P::TAG);
+        if let Some(entry) = self.entries.get(&(slot, tag)) {
+            return Err(DuplicateTag { slot, tag, first: entry.origin, second: origin });
+        }
+        let schema = schemars::schema_for!(P);
+        self.entries.insert((slot, tag), Entry { slot, tag, origin, schema });
+        Ok(())
+    }
+
+    /// The plugin `tag` of `slot`.
+    pub fn entry(&self, slot: Slot, tag: &str) -> Option<&Entry> {
+        self.of(slot).find(|entry| entry.tag == tag)
+    }
+
+    /// All plugins of `slot`, by tag.
+    pub fn of(&self, slot: Slot) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(move |entry| entry.slot == slot)
+    }
+
+    /// All plugins, by slot and tag.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is of interest")]
+    struct Fake {
+        n: u8,
+    }
+    impl Plugin for Fake {
+        const SLOT: Slot = Slot::Selector;
+        const TAG: &'static str = "fake";
+    }
+
+    #[test]
+    fn a_tag_is_registered_once() {
+        let mut registry = Registry::new();
+        registry.register::<Fake>("one").unwrap();
+        let error = registry.register::<Fake>("two").unwrap_err();
+        assert_eq!((error.first, error.second), ("one", "two"));
+        assert!(registry.entry(Slot::Selector, "fake").is_some());
+        assert!(registry.entry(Slot::Quantizer, "fake").is_none());
+    }
+}

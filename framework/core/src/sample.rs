@@ -1,0 +1,103 @@
+//! Samples and their names on the wire.
+//!
+//! A run is durable, a connection is not: a sample must have the same name whenever it is sent, and
+//! that name must tell the server nothing. It is a pseudo-random function of the run's key and the
+//! row, never a hash of the content, which would let the server test for texts it knows.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// The secret of one run, kept on the device.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RunKey([u8; 32]);
+
+impl RunKey {
+    /// A key of 32 random bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key's bytes, for the run's own folder and nowhere else.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The name of row `row`: the first 8 bytes of HMAC-SHA256(key, row).
+    pub fn sample_id(&self, row: u64) -> SampleId {
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes any key");
+        mac.update(b"mobillm sample");
+        mac.update(&row.to_le_bytes());
+        let digest: [u8; 32] = mac.finalize().into_bytes().into();
+        let mut id = [0; 8];
+        id.copy_from_slice(&digest[..8]);
+        SampleId(u64::from_le_bytes(id))
+    }
+}
+
+impl std::fmt::Debug for RunKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RunKey(secret)")
+    }
+}
+
+/// A sample's name on the wire: stable over resume, meaningless to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SampleId(pub u64);
+
+impl std::fmt::Display for SampleId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What is true about a sample, as the data says. It stays on the device unless a policy releases it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Truth {
+    /// The index of the class, in the order of the config's labels.
+    Class(u32),
+    /// The scaled target of a regression.
+    Value(f32),
+}
+
+/// What the side network's output is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Objective {
+    /// One logit for each of this many classes; trained with cross-entropy.
+    Classification {
+        /// How many classes there are, at least two.
+        classes: usize,
+    },
+    /// One value; trained with squared error.
+    Regression,
+}
+
+impl Objective {
+    /// How many numbers the side network puts out for a sample.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Classification { classes } => *classes,
+            Self::Regression => 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stable_and_depend_on_the_key() {
+        let key = RunKey::new([7; 32]);
+        assert_eq!(key.sample_id(3), RunKey::new([7; 32]).sample_id(3));
+        assert_ne!(key.sample_id(3), key.sample_id(4));
+        assert_ne!(key.sample_id(3), RunKey::new([8; 32]).sample_id(3));
+    }
+
+    #[test]
+    fn a_key_does_not_print_itself() {
+        assert_eq!(format!("{:?}", RunKey::new([7; 32])), "RunKey(secret)");
+    }
+}

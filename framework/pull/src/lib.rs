@@ -1,0 +1,1 @@
+//! Models, data and native libraries by name, fetched through pip, verified and cached

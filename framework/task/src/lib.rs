@@ -1,0 +1,3 @@
+//! Data sets, columns, splits, schedules and metrics of a fine-tuning task.
+
+pub mod config;

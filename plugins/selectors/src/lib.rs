@@ -1,0 +1,1 @@
+//! Selectors: which layers are tapped and which tokens leave the device

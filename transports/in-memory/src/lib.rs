@@ -1,0 +1,1 @@
+//! A transport between two threads of one process

@@ -1,0 +1,3 @@
+//! The benchmarks behind cargo xtask bench
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Set-up, quickstart, tests and benchmarks on a fresh machine
+
+fn main() {}
