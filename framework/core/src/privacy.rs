@@ -92,6 +92,31 @@ pub enum Supervision {
     Value(f32),
 }
 
+impl Supervision {
+    /// Bytes of every kind on the wire: the kind, then its number.
+    pub const BYTES: usize = 5;
+
+    /// The bytes on the wire. They are made here so that a new kind cannot be without.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let (kind, bits) = match self {
+            Self::Label(label) => (0, *label),
+            Self::Value(value) => (1, value.to_bits()),
+        };
+        let [a, b, c, d] = bits.to_le_bytes();
+        [kind, a, b, c, d]
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) wrote; `None` if it is no known kind.
+    pub fn from_bytes([kind, a, b, c, d]: [u8; Self::BYTES]) -> Option<Self> {
+        let bits = u32::from_le_bytes([a, b, c, d]);
+        match kind {
+            0 => Some(Self::Label(bits)),
+            1 => Some(Self::Value(f32::from_bits(bits))),
+            _ => None,
+        }
+    }
+}
+
 /// What a policy says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolicyInfo {

@@ -1,0 +1,451 @@
+//! One frame to bytes and back. All numbers are little-endian.
+
+use bytes::Bytes;
+use mobillm_core::privacy::{Cleared, ClearedSupervision, Supervision};
+use mobillm_core::quantizer::{self, QuantizeError, Quantizer};
+use mobillm_core::sample::SampleId;
+
+use crate::WireError;
+use crate::handshake::{Hello, Refusal, Welcome};
+
+/// Bytes before the payload in a tap frame: kind, micro-batch, tap.
+pub const TAP_HEADER_BYTES: usize = 1 + 8 + 2;
+
+/// What crosses the link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frame {
+    /// Device: who it is and what pipeline it runs.
+    Hello(Box<Hello>),
+    /// Server: go on, from this step.
+    Welcome(Welcome),
+    /// Server: no, and why.
+    Refuse(Refusal),
+    /// Device: a micro-batch begins.
+    Open(Open),
+    /// Device: one tapped layer of an open micro-batch.
+    Tap(Tap),
+    /// Device: what to train on, for each sample of an open micro-batch, which it completes.
+    Supervise(Supervise),
+    /// Device: train on these samples now.
+    Step(Step),
+    /// Server: a step was trained and its samples are not needed again.
+    Ack(Ack),
+    /// Server: the adapter at the end of an epoch.
+    Adapter(Adapter),
+    /// Device: it has all that it wants.
+    Finish,
+    /// Either end: it gives up, and why.
+    Failure(String),
+}
+
+/// A micro-batch begins: the names of its samples and the tokens that were selected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Its number, unique in a session.
+    pub micro_batch: u64,
+    /// For each sample its name and the positions of its selected tokens.
+    pub samples: Vec<(SampleId, Vec<u32>)>,
+}
+
+/// One tapped layer of an open micro-batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    /// The micro-batch.
+    pub micro_batch: u64,
+    /// Index among the tapped layers.
+    pub tap: u16,
+    /// What the quantizer wrote for all rows of the micro-batch.
+    pub payload: Bytes,
+}
+
+/// What to train on, in the order of the micro-batch's samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Supervise {
+    /// The micro-batch.
+    pub micro_batch: u64,
+    /// One for each sample.
+    pub supervision: Vec<Supervision>,
+}
+
+/// Train on these samples now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The step, counted from 0 over all epochs.
+    pub step: u64,
+    /// Its samples, all complete.
+    pub samples: Vec<SampleId>,
+}
+
+/// A step was trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ack {
+    /// The step.
+    pub step: u64,
+    /// How many samples it had.
+    pub samples: u32,
+    /// Mean loss over them.
+    pub loss: f32,
+    /// The learning rate that was used.
+    pub learning_rate: f64,
+    /// Server time spent on it.
+    pub seconds: f64,
+}
+
+/// The adapter at the end of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adapter {
+    /// The epoch, counted from 0.
+    pub epoch: u32,
+    /// The portable adapter file.
+    pub bytes: Bytes,
+}
+
+mod kind {
+    pub const HELLO: u8 = 1;
+    pub const WELCOME: u8 = 2;
+    pub const REFUSE: u8 = 3;
+    pub const OPEN: u8 = 4;
+    pub const TAP: u8 = 5;
+    pub const SUPERVISE: u8 = 6;
+    pub const STEP: u8 = 7;
+    pub const ACK: u8 = 8;
+    pub const ADAPTER: u8 = 9;
+    pub const FINISH: u8 = 10;
+    pub const FAILURE: u8 = 11;
+}
+
+/// Encodes one cleared tap straight into a frame, without a copy of the payload.
+///
+/// # Errors
+/// As [`quantizer::encode`].
+pub fn encode_tap(
+    micro_batch: u64,
+    tap: u16,
+    quantizer: &dyn Quantizer,
+    cleared: &Cleared,
+) -> Result<Bytes, QuantizeError> {
+    let (rows, hidden) = cleared.rows().dim();
+    let payload = quantizer::payload_bytes(quantizer, rows, hidden);
+    let mut out = Vec::with_capacity(TAP_HEADER_BYTES + payload);
+    out.push(kind::TAP);
+    out.extend_from_slice(&micro_batch.to_le_bytes());
+    out.extend_from_slice(&tap.to_le_bytes());
+    quantizer::encode(quantizer, cleared, &mut out)?;
+    Ok(out.into())
+}
+
+/// Encodes cleared supervision: the only way for it onto the wire.
+pub fn encode_supervision(micro_batch: u64, cleared: &[ClearedSupervision]) -> Bytes {
+    let supervision = cleared.iter().map(|cleared| cleared.supervision().clone()).collect();
+    Frame::Supervise(Supervise { micro_batch, supervision }).encode()
+}
+
+impl Frame {
+    /// The frame's name, for errors.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "Hello",
+            Self::Welcome(_) => "Welcome",
+            Self::Refuse(_) => "Refuse",
+            Self::Open(_) => "Open",
+            Self::Tap(_) => "Tap",
+            Self::Supervise(_) => "Supervise",
+            Self::Step(_) => "Step",
+            Self::Ack(_) => "Ack",
+            Self::Adapter(_) => "Adapter",
+            Self::Finish => "Finish",
+            Self::Failure(_) => "Failure",
+        }
+    }
+
+    /// The frame as bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        match self {
+            Self::Hello(hello) => write_json(&mut out, kind::HELLO, hello),
+            Self::Welcome(welcome) => write_json(&mut out, kind::WELCOME, welcome),
+            Self::Refuse(refusal) => write_json(&mut out, kind::REFUSE, refusal),
+            Self::Open(open) => write_open(&mut out, open),
+            Self::Tap(tap) => {
+                out.push(kind::TAP);
+                out.extend_from_slice(&tap.micro_batch.to_le_bytes());
+                out.extend_from_slice(&tap.tap.to_le_bytes());
+                out.extend_from_slice(&tap.payload);
+            }
+            Self::Supervise(supervise) => write_supervise(&mut out, supervise),
+            Self::Step(step) => {
+                out.push(kind::STEP);
+                out.extend_from_slice(&step.step.to_le_bytes());
+                out.extend_from_slice(&(step.samples.len() as u32).to_le_bytes());
+                step.samples.iter().for_each(|id| out.extend_from_slice(&id.0.to_le_bytes()));
+            }
+            Self::Ack(ack) => {
+                out.push(kind::ACK);
+                out.extend_from_slice(&ack.step.to_le_bytes());
+                out.extend_from_slice(&ack.samples.to_le_bytes());
+                out.extend_from_slice(&ack.loss.to_le_bytes());
+                out.extend_from_slice(&ack.learning_rate.to_le_bytes());
+                out.extend_from_slice(&ack.seconds.to_le_bytes());
+            }
+            Self::Adapter(adapter) => {
+                out.push(kind::ADAPTER);
+                out.extend_from_slice(&adapter.epoch.to_le_bytes());
+                out.extend_from_slice(&adapter.bytes);
+            }
+            Self::Finish => out.push(kind::FINISH),
+            Self::Failure(message) => {
+                out.push(kind::FAILURE);
+                out.extend_from_slice(message.as_bytes());
+            }
+        }
+        out.into()
+    }
+
+    /// Reads a frame. Payloads and adapters are views into `bytes`, not copies.
+    ///
+    /// # Errors
+    /// If the bytes are no frame of this version.
+    pub fn parse(bytes: Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader { bytes };
+        let kind = reader.u8("kind")?;
+        let frame = match kind {
+            kind::HELLO => Self::Hello(Box::new(reader.json("Hello")?)),
+            kind::WELCOME => Self::Welcome(reader.json("Welcome")?),
+            kind::REFUSE => Self::Refuse(reader.json("Refuse")?),
+            kind::OPEN => Self::Open(read_open(&mut reader)?),
+            kind::TAP => Self::Tap(Tap {
+                micro_batch: reader.u64("micro-batch")?,
+                tap: reader.u16("tap")?,
+                payload: reader.rest(),
+            }),
+            kind::SUPERVISE => Self::Supervise(read_supervise(&mut reader)?),
+            kind::STEP => Self::Step(Step {
+                step: reader.u64("step")?,
+                samples: {
+                    let count = reader.count("samples", 8)?;
+                    (0..count).map(|_| reader.u64("id").map(SampleId)).collect::<Result<_, _>>()?
+                },
+            }),
+            kind::ACK => Self::Ack(Ack {
+                step: reader.u64("step")?,
+                samples: reader.u32("samples")?,
+                loss: f32::from_bits(reader.u32("loss")?),
+                learning_rate: f64::from_bits(reader.u64("learning rate")?),
+                seconds: f64::from_bits(reader.u64("seconds")?),
+            }),
+            kind::ADAPTER => {
+                Self::Adapter(Adapter { epoch: reader.u32("epoch")?, bytes: reader.rest() })
+            }
+            kind::FINISH => Self::Finish,
+            kind::FAILURE => Self::Failure(String::from_utf8_lossy(&reader.rest()).into_owned()),
+            other => return Err(frame_error(format!("unknown kind {other}; expected 1 to 11"))),
+        };
+        match reader.bytes.len() {
+            0 => Ok(frame),
+            left => Err(frame_error(format!("{left} bytes too many in a {} frame", frame.name()))),
+        }
+    }
+}
+
+fn frame_error(problem: String) -> WireError {
+    WireError::Frame { problem }
+}
+
+fn write_json(out: &mut Vec<u8>, kind: u8, value: &impl serde::Serialize) {
+    out.push(kind);
+    #[expect(clippy::expect_used, reason = "plain structs with string keys, written to memory")]
+    serde_json::to_writer(out, value).expect("control frames always serialize");
+}
+
+/// Positions 0, 1, 2, ... are written as a count alone: that is what the selector `all` sends.
+fn write_open(out: &mut Vec<u8>, open: &Open) {
+    out.push(kind::OPEN);
+    out.extend_from_slice(&open.micro_batch.to_le_bytes());
+    out.extend_from_slice(&(open.samples.len() as u32).to_le_bytes());
+    for (id, positions) in &open.samples {
+        let counted = positions.iter().enumerate().all(|(at, &position)| at == position as usize);
+        out.extend_from_slice(&id.0.to_le_bytes());
+        out.extend_from_slice(&((positions.len() as u32) << 1 | u32::from(!counted)).to_le_bytes());
+        if !counted {
+            positions.iter().for_each(|position| out.extend_from_slice(&position.to_le_bytes()));
+        }
+    }
+}
+
+/// Rows that one sample may have: far more than any model's tokens, few enough to allocate.
+const MAX_ROWS: usize = 1 << 20;
+
+fn read_open(reader: &mut Reader) -> Result<Open, WireError> {
+    let micro_batch = reader.u64("micro-batch")?;
+    let count = reader.count("samples", 12)?;
+    let mut samples = Vec::with_capacity(count);
+    for _ in 0..count {
+        let id = SampleId(reader.u64("id")?);
+        let word = reader.u32("rows")?;
+        let rows = (word >> 1) as usize;
+        if rows > MAX_ROWS {
+            return Err(frame_error(format!("sample {id}: {rows} rows; at most {MAX_ROWS}")));
+        }
+        let positions = if word & 1 == 0 {
+            (0..rows as u32).collect()
+        } else {
+            reader.check("positions", rows, 4)?;
+            (0..rows).map(|_| reader.u32("position")).collect::<Result<_, _>>()?
+        };
+        samples.push((id, positions));
+    }
+    Ok(Open { micro_batch, samples })
+}
+
+fn write_supervise(out: &mut Vec<u8>, supervise: &Supervise) {
+    out.push(kind::SUPERVISE);
+    out.extend_from_slice(&supervise.micro_batch.to_le_bytes());
+    out.extend_from_slice(&(supervise.supervision.len() as u32).to_le_bytes());
+    supervise.supervision.iter().for_each(|one| out.extend_from_slice(&one.to_bytes()));
+}
+
+fn read_supervise(reader: &mut Reader) -> Result<Supervise, WireError> {
+    let micro_batch = reader.u64("micro-batch")?;
+    let count = reader.count("supervision", Supervision::BYTES)?;
+    let mut supervision = Vec::with_capacity(count);
+    for _ in 0..count {
+        let bytes = reader.take("supervision")?;
+        let one = Supervision::from_bytes(bytes).ok_or_else(|| {
+            frame_error(format!("unknown supervision {}; expected 0 or 1", bytes[0]))
+        })?;
+        supervision.push(one);
+    }
+    Ok(Supervise { micro_batch, supervision })
+}
+
+/// Takes numbers off the front of a frame and says what was missing.
+struct Reader {
+    bytes: Bytes,
+}
+
+impl Reader {
+    fn take<const N: usize>(&mut self, what: &str) -> Result<[u8; N], WireError> {
+        let got = self.bytes.len();
+        let Some((head, _)) = self.bytes.split_first_chunk::<N>() else {
+            return Err(frame_error(format!("{what}: expected {N} more bytes, got {got}")));
+        };
+        let head = *head;
+        self.bytes = self.bytes.slice(N..);
+        Ok(head)
+    }
+
+    fn u8(&mut self, what: &str) -> Result<u8, WireError> {
+        self.take::<1>(what).map(|[byte]| byte)
+    }
+
+    fn u16(&mut self, what: &str) -> Result<u16, WireError> {
+        self.take(what).map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self, what: &str) -> Result<u32, WireError> {
+        self.take(what).map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self, what: &str) -> Result<u64, WireError> {
+        self.take(what).map(u64::from_le_bytes)
+    }
+
+    /// A count of items that take at least `bytes` each: refused if they cannot be there.
+    fn count(&mut self, what: &str, bytes: usize) -> Result<usize, WireError> {
+        let count = self.u32(what)? as usize;
+        self.check(what, count, bytes)?;
+        Ok(count)
+    }
+
+    fn check(&self, what: &str, count: usize, bytes: usize) -> Result<(), WireError> {
+        let got = self.bytes.len();
+        match count.checked_mul(bytes) {
+            Some(needed) if needed <= got => Ok(()),
+            _ => Err(frame_error(format!("{count} {what} do not fit into {got} bytes"))),
+        }
+    }
+
+    fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&mut self, what: &str) -> Result<T, WireError> {
+        serde_json::from_slice(&self.rest())
+            .map_err(|error| frame_error(format!("{what}: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames() -> impl Strategy<Value = Frame> {
+        let positions = prop_oneof![
+            (0u32..40).prop_map(|rows| (0..rows).collect::<Vec<_>>()),
+            proptest::collection::vec(any::<u32>(), 0..9),
+        ];
+        let samples = proptest::collection::vec((any::<u64>().prop_map(SampleId), positions), 0..5);
+        let supervision = prop_oneof![
+            any::<u32>().prop_map(Supervision::Label),
+            (-1e9f32..1e9).prop_map(Supervision::Value)
+        ];
+        let bytes = proptest::collection::vec(any::<u8>(), 0..99).prop_map(Bytes::from);
+        prop_oneof![
+            (any::<u64>(), samples)
+                .prop_map(|(micro_batch, samples)| { Frame::Open(Open { micro_batch, samples }) }),
+            (any::<u64>(), any::<u16>(), bytes.clone()).prop_map(|(micro_batch, tap, payload)| {
+                Frame::Tap(Tap { micro_batch, tap, payload })
+            }),
+            (any::<u64>(), proptest::collection::vec(supervision, 0..9)).prop_map(
+                |(micro_batch, supervision)| Frame::Supervise(Supervise {
+                    micro_batch,
+                    supervision
+                })
+            ),
+            (any::<u64>(), proptest::collection::vec(any::<u64>().prop_map(SampleId), 0..9))
+                .prop_map(|(step, samples)| Frame::Step(Step { step, samples })),
+            (any::<u64>(), any::<u32>(), -1e9f32..1e9, 0.0..1.0, 0.0..9.0).prop_map(
+                |(step, samples, loss, learning_rate, seconds)| {
+                    Frame::Ack(Ack { step, samples, loss, learning_rate, seconds })
+                }
+            ),
+            (any::<u32>(), bytes)
+                .prop_map(|(epoch, bytes)| Frame::Adapter(Adapter { epoch, bytes })),
+            Just(Frame::Finish),
+            ".*".prop_map(Frame::Failure),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_is_read_as_it_was_written(frame in frames()) {
+            prop_assert_eq!(Frame::parse(frame.encode())?, frame);
+        }
+
+        #[test]
+        fn a_cut_or_lengthened_frame_never_panics(frame in frames(), cut in 0usize..200) {
+            let bytes = frame.encode();
+            let cut = cut.min(bytes.len());
+            let _ = Frame::parse(bytes.slice(..cut));
+            let mut longer = bytes.to_vec();
+            longer.extend_from_slice(&[0; 3]);
+            let _ = Frame::parse(longer.into());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Frame::parse(bytes.into());
+        }
+    }
+
+    #[test]
+    fn a_count_that_cannot_be_there_is_refused_before_anything_is_allocated() {
+        let mut bytes = vec![kind::STEP];
+        bytes.extend_from_slice(&0u64.to_le_bytes());
+        bytes.extend_from_slice(&u32::MAX.to_le_bytes());
+        let error = Frame::parse(bytes.into()).unwrap_err();
+        assert_eq!(error.to_string(), "frame: 4294967295 samples do not fit into 0 bytes");
+    }
+}

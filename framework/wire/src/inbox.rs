@@ -1,0 +1,183 @@
+//! The server's half of a session: frames in, complete samples and steps out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mobillm_core::privacy::Supervision;
+use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer};
+use mobillm_core::sample::SampleId;
+
+use crate::WireError;
+use crate::frame::{Frame, Open, Step, Supervise, Tap};
+
+/// All that the server knows of one sample, in the form in which it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Its name.
+    pub id: SampleId,
+    /// The token each row came from.
+    pub positions: Vec<u32>,
+    /// For each tap the encoded rows, `positions.len()` times the quantizer's row bytes.
+    pub taps: Vec<Bytes>,
+    /// What to train on.
+    pub supervision: Supervision,
+}
+
+/// What a frame led to.
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// Nothing to do yet.
+    Waiting,
+    /// Train on these samples, in this order.
+    Step {
+        /// The step.
+        step: u64,
+        /// Its samples.
+        samples: Vec<Sample>,
+    },
+    /// The device has all that it wants.
+    Finished,
+}
+
+struct OpenBatch {
+    samples: Vec<(SampleId, Vec<u32>)>,
+    /// For each tap, the payload's rows.
+    taps: Vec<Option<Bytes>>,
+}
+
+/// Assembles samples from frames and refuses whatever comes out of order.
+pub struct Inbox {
+    quantizer: Arc<dyn Quantizer>,
+    taps: usize,
+    hidden: usize,
+    next_step: u64,
+    open: HashMap<u64, OpenBatch>,
+    complete: HashMap<SampleId, Sample>,
+    finished: bool,
+}
+
+impl Inbox {
+    /// An inbox for `taps` tapped layers of `hidden` values, whose next step is `next_step`.
+    pub fn new(quantizer: Arc<dyn Quantizer>, taps: usize, hidden: usize, next_step: u64) -> Self {
+        let (open, complete) = (HashMap::new(), HashMap::new());
+        Self { quantizer, taps, hidden, next_step, open, complete, finished: false }
+    }
+
+    /// The step that is expected next.
+    pub fn next_step(&self) -> u64 {
+        self.next_step
+    }
+
+    /// Takes one frame.
+    ///
+    /// # Errors
+    /// If the frame is not one that may come now; the session is then over.
+    pub fn receive(&mut self, frame: Frame) -> Result<Event, WireError> {
+        if self.finished {
+            return Err(order(&frame, "the device had finished".into()));
+        }
+        match frame {
+            Frame::Open(open) => self.open(open).map(|()| Event::Waiting),
+            Frame::Tap(tap) => self.tap(tap).map(|()| Event::Waiting),
+            Frame::Supervise(supervise) => self.supervise(supervise).map(|()| Event::Waiting),
+            Frame::Step(step) => self.step(step),
+            Frame::Finish => {
+                self.finished = true;
+                Ok(Event::Finished)
+            }
+            Frame::Failure(message) => Err(WireError::Other { end: "device", message }),
+            other => Err(order(&other, "a device sends Open, Tap, Supervise, Step, Finish".into())),
+        }
+    }
+
+    fn open(&mut self, open: Open) -> Result<(), WireError> {
+        let refuse = |problem: String| Err(WireError::Order { frame: "Open", problem });
+        if self.open.contains_key(&open.micro_batch) {
+            return refuse(format!("micro-batch {} is open already", open.micro_batch));
+        }
+        if let Some((id, _)) = open.samples.iter().find(|(id, _)| self.complete.contains_key(id)) {
+            return refuse(format!("sample {id} is here already"));
+        }
+        let taps = vec![None; self.taps];
+        self.open.insert(open.micro_batch, OpenBatch { samples: open.samples, taps });
+        Ok(())
+    }
+
+    fn tap(&mut self, tap: Tap) -> Result<(), WireError> {
+        let (micro_batch, index) = (tap.micro_batch, usize::from(tap.tap));
+        let Some(open) = self.open.get_mut(&micro_batch) else {
+            return Err(not_open("Tap", micro_batch));
+        };
+        let expected = self.taps;
+        let Some(slot) = open.taps.get_mut(index).filter(|slot| slot.is_none()) else {
+            let problem = format!("expected each of {expected} taps once, got tap {index}");
+            return Err(WireError::Order { frame: "Tap", problem });
+        };
+        let rows: usize = open.samples.iter().map(|(_, positions)| positions.len()).sum();
+        let wrong = |source| WireError::Payload { micro_batch, tap: index, source };
+        let payload = Payload::parse(&tap.payload, &*self.quantizer).map_err(wrong)?;
+        if (payload.rows, payload.hidden) != (rows, self.hidden) {
+            let problem = format!(
+                "expected {rows} rows of {}, got {} of {}",
+                self.hidden, payload.rows, payload.hidden
+            );
+            return Err(wrong(QuantizeError::Payload { problem }));
+        }
+        *slot = Some(tap.payload.slice_ref(payload.bytes));
+        Ok(())
+    }
+
+    fn supervise(&mut self, supervise: Supervise) -> Result<(), WireError> {
+        let micro_batch = supervise.micro_batch;
+        let open =
+            self.open.remove(&micro_batch).ok_or_else(|| not_open("Supervise", micro_batch))?;
+        let refuse = |problem: String| Err(WireError::Order { frame: "Supervise", problem });
+        let (expected, got) = (open.samples.len(), supervise.supervision.len());
+        if expected != got {
+            return refuse(format!("micro-batch {micro_batch} has {expected} samples, got {got}"));
+        }
+        let Some(taps) = open.taps.into_iter().collect::<Option<Vec<Bytes>>>() else {
+            return refuse(format!("micro-batch {micro_batch} has not had all {} taps", self.taps));
+        };
+        let row_bytes = self.quantizer.row_bytes(self.hidden);
+        let mut start = 0;
+        for ((id, positions), supervision) in open.samples.into_iter().zip(supervise.supervision) {
+            let end = start + positions.len() * row_bytes;
+            let taps = taps.iter().map(|tap| tap.slice(start..end)).collect();
+            start = end;
+            if self.complete.insert(id, Sample { id, positions, taps, supervision }).is_some() {
+                return refuse(format!("sample {id} came twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Samples of steps that were trained before a resume are let go: a device sends whole windows.
+    fn step(&mut self, step: Step) -> Result<Event, WireError> {
+        let refuse = |problem: String| Err(WireError::Order { frame: "Step", problem });
+        if step.step > self.next_step {
+            return refuse(format!("expected step {}, got {}", self.next_step, step.step));
+        }
+        let mut samples = Vec::with_capacity(step.samples.len());
+        for id in &step.samples {
+            match self.complete.remove(id) {
+                Some(sample) => samples.push(sample),
+                None => return refuse(format!("step {}: sample {id} is not here", step.step)),
+            }
+        }
+        if step.step < self.next_step {
+            return Ok(Event::Waiting);
+        }
+        self.next_step += 1;
+        Ok(Event::Step { step: step.step, samples })
+    }
+}
+
+fn order(frame: &Frame, problem: String) -> WireError {
+    WireError::Order { frame: frame.name(), problem }
+}
+
+fn not_open(frame: &'static str, micro_batch: u64) -> WireError {
+    WireError::Order { frame, problem: format!("micro-batch {micro_batch} is not open") }
+}
