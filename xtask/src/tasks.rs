@@ -1,0 +1,102 @@
+//! The tasks.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::needs::Needs;
+use crate::process::{Failure, cargo, run, run_keeping};
+
+/// The quickstart's run folder, relative to the checkout.
+const RUN: &str = "runs/quickstart";
+
+/// From nothing to a fine-tuned model: all of it by the binary that users have.
+pub(crate) fn quickstart(arguments: &[String]) -> Result<(), Failure> {
+    takes_nothing("quickstart", arguments)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    run(&mut cargo(&["build", "--release", "--package", "mobillm-cli"]))?;
+    let mobillm = release_folder().join("mobillm");
+    for arguments in [
+        &["pull", "onnxruntime", "all-minilm-l6-v2", "sms-spam"][..],
+        &["run", "examples/configs/mobillm.toml", "--out", RUN],
+    ] {
+        run(Command::new(&mobillm).args(arguments).current_dir(root))?;
+    }
+    let shown = mobillm.strip_prefix(root).unwrap_or(&mobillm).display();
+    println!("\nTry next:\n  {shown} predict {RUN} \"You have won a prize, call now to claim it\"");
+    Ok(())
+}
+
+/// Where cargo puts release binaries: beside the folder of this program, such as `target/debug`.
+fn release_folder() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    program.parent().unwrap_or(Path::new("")).with_file_name("release")
+}
+
+/// Every test of the workspace, then the examples in its docs. Arguments select tests by the
+/// runner's own rules; then the docs are left out.
+pub(crate) fn test(arguments: &[String]) -> Result<(), Failure> {
+    let needs = Needs::everything()?;
+    let mut tests = cargo(if has_nextest() { &["nextest", "run"] } else { &["test", "--tests"] });
+    if !arguments.iter().any(|word| word.starts_with("-p") || word.starts_with("--package")) {
+        tests.arg("--workspace");
+    }
+    tests.args(arguments);
+    let mut runs = vec![tests];
+    if arguments.is_empty() {
+        runs.push(cargo(&["test", "--doc", "--workspace"]));
+    }
+    let mut closing = Vec::new();
+    let outcome = runs.iter_mut().try_for_each(|command| {
+        // A snapshot that differs is a failure, not a file to write.
+        run_keeping(needs.tell(command).env("INSTA_UPDATE", "no"), is_closing, &mut closing)
+    });
+    println!("\n{}", closing.join("\n"));
+    outcome
+}
+
+/// The lines that sum up: nextest has one, cargo one for each crate, of which some had no tests.
+fn is_closing(line: &str) -> bool {
+    line.starts_with("Summary [")
+        || line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed")
+}
+
+fn has_nextest() -> bool {
+    let asked =
+        cargo(&["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
+}
+
+/// What a change must pass besides its tests.
+pub(crate) fn lint(arguments: &[String]) -> Result<(), Failure> {
+    takes_nothing("lint", arguments)?;
+    run(&mut cargo(&["fmt", "--all", "--", "--check"]))?;
+    let needs = Needs::the_workspace()?;
+    let clippy = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    run(needs.tell(&mut cargo(clippy)))?;
+    let mut docs = cargo(&["doc", "--workspace", "--no-deps"]);
+    run(needs.tell(&mut docs).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Hands its arguments to `mobillm-bench`.
+pub(crate) fn bench(arguments: &[String]) -> Result<(), Failure> {
+    let Some(first) = arguments.first() else {
+        return Err(Failure::Usage(
+            "which benchmark? `cargo xtask bench --list` names them".into(),
+        ));
+    };
+    let mut bench = cargo(&["run", "--quiet", "--release", "--package", "mobillm-bench", "--"]);
+    bench.args(arguments);
+    // Quantizers are measured on numbers drawn at random, and a list needs no model either.
+    if first != "quantizers" && !first.starts_with('-') {
+        Needs::a_run()?.tell(&mut bench);
+    }
+    run(&mut bench)
+}
+
+fn takes_nothing(task: &str, arguments: &[String]) -> Result<(), Failure> {
+    match arguments.first() {
+        None => Ok(()),
+        Some(word) => Err(Failure::Usage(format!("`{task}` takes no arguments, but got `{word}`"))),
+    }
+}
