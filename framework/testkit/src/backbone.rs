@@ -1,1 +1,388 @@
 //! Laws of the backbone slot.
+//!
+//! [`conformance`] runs them all; each panics with the law that is broken.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use mobillm_core::backbone::{
+    Backbone, BackboneError, BackboneInfo, ForwardContext, OwnPrediction, Tap, TokenBatch, Tokens,
+};
+use ndarray::{Array3, s};
+
+/// How far two ways to compute the same hidden state may lie apart, relative to its norm.
+const TOLERANCE: f32 = 1e-4;
+
+/// Runs every law against backbones of one model that `build` makes for the layers to be tapped.
+///
+/// The model needs at least one layer, room for four tokens and a vocabulary of two.
+///
+/// # Panics
+/// If a law is broken.
+pub fn conformance(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>) {
+    let info = build(&[0]).info().clone();
+    shapes_equal_info(build, &info);
+    exactly_the_asked_layers_arrive(build, &info);
+    a_tap_arrives_before_the_next_layer_runs(build, &info);
+    equal_input_gives_equal_taps(build, &info);
+    batch_mates_do_not_matter(build, &info);
+    bad_batches_are_refused(build, &info);
+    the_sinks_error_ends_the_run(build, &info);
+    the_sinks_panic_unwinds_to_the_caller(build, &info);
+}
+
+/// A tap with its hidden state `[batch, tokens, hidden]`, kept after the run. What stands in padding
+/// has no meaning; here it is zero.
+type Kept = (usize, Array3<f32>);
+
+fn forward(backbone: &mut dyn Backbone, batch: &TokenBatch) -> Vec<Kept> {
+    let mut taps = Vec::new();
+    let own = run(backbone, batch, |tap| {
+        let mut hidden = tap.hidden.to_owned();
+        for (row, &length) in tap.lengths.iter().enumerate() {
+            hidden.slice_mut(s![row, length.., ..]).fill(0.0);
+        }
+        taps.push((tap.layer, hidden));
+    });
+    let own = own.unwrap_or_else(|error| panic!("a batch within the limits is taken: {error}"));
+    let outputs = own.map(|own| own.dim());
+    let expected = backbone.info().own_outputs.map(|outputs| (batch.samples(), outputs));
+    assert_eq!(outputs, expected, "the own prediction is [batch, own_outputs], if there is one");
+    taps
+}
+
+fn run(
+    backbone: &mut dyn Backbone,
+    batch: &TokenBatch,
+    mut keep: impl FnMut(Tap<'_>),
+) -> Result<OwnPrediction, BackboneError> {
+    let mut sink = |tap: Tap<'_>| {
+        keep(tap);
+        Ok(())
+    };
+    backbone.forward(batch, &ForwardContext::default(), &mut sink)
+}
+
+/// A sample of `length` tokens; `seed` tells them apart.
+fn sample(info: &BackboneInfo, length: usize, seed: usize) -> Tokens {
+    let id = |at: usize| ((at * 7 + seed * 13 + 1) * 2_654_435_761 % info.vocabulary) as u32;
+    Tokens { ids: (0..length).map(id).collect(), segments: vec![0; length] }
+}
+
+fn batch(samples: &[Tokens]) -> TokenBatch {
+    TokenBatch::new(samples, 0)
+}
+
+/// Samples of one token, of half and of all that the model takes, and some between.
+fn ragged(info: &BackboneInfo) -> Vec<Tokens> {
+    let most = info.max_tokens.min(64);
+    [most / 2, 1, most, 3, 2].iter().zip(0..).map(|(&length, i)| sample(info, length, i)).collect()
+}
+
+fn all_layers(info: &BackboneInfo) -> Vec<usize> {
+    (0..=info.layers).collect()
+}
+
+fn exactly_the_asked_layers_arrive(
+    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
+    info: &BackboneInfo,
+) {
+    let all = all_layers(info);
+    let every_second: Vec<usize> = all.iter().copied().step_by(2).collect();
+    let batch = batch(&ragged(info));
+    let complete = forward(&mut *build(&all), &batch);
+    for asked in [&all[..], &every_second, &[0], &[info.layers]] {
+        let mut backbone = build(asked);
+        assert_eq!(backbone.taps(), asked, "`taps` tells the layers that were asked for");
+        let taps = forward(&mut *backbone, &batch);
+        let arrived: Vec<usize> = taps.iter().map(|(layer, _)| *layer).collect();
+        assert_eq!(arrived, asked, "exactly the asked layers arrive, ascending");
+        for (layer, hidden) in &taps {
+            let law = "a layer's hidden state does not depend on which layers are tapped";
+            assert_close(hidden, &complete[*layer].1, law);
+        }
+    }
+}
+
+fn shapes_equal_info(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &BackboneInfo) {
+    let samples = ragged(info);
+    let batch = batch(&samples);
+    let lengths: Vec<usize> = samples.iter().map(|tokens| tokens.ids.len()).collect();
+    let shape = (lengths.len(), lengths.iter().copied().max().unwrap_or(0), info.hidden);
+    let result = run(&mut *build(&all_layers(info)), &batch, |tap| {
+        assert_eq!(tap.hidden.dim(), shape, "a tap is [batch, tokens, hidden]");
+        assert_eq!(tap.lengths, lengths, "a tap tells the samples' lengths");
+        for (sample, &length) in lengths.iter().enumerate() {
+            let tokens = tap.hidden.slice(s![sample, ..length, ..]);
+            assert!(tokens.iter().all(|value| value.is_finite()), "hidden states are finite");
+        }
+    });
+    assert!(result.is_ok(), "samples of 1 to max_tokens tokens are taken");
+}
+
+/// What a backbone shows from outside: the embedding must arrive long before the last layer. One
+/// that hands out all taps after the last layer has the first and the last arrive together.
+fn a_tap_arrives_before_the_next_layer_runs(
+    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
+    info: &BackboneInfo,
+) {
+    let mut backbone = build(&[0, info.layers]);
+    let length = info.max_tokens.min(64);
+    let samples: Vec<Tokens> = (0..64).map(|seed| sample(info, length, seed)).collect();
+    let batch = batch(&samples);
+    // The machine may be busy with something else just then: one pass that shows it is enough.
+    let first_share = (0..20).map(|_| {
+        let start = Instant::now();
+        let mut arrivals: Vec<Duration> = Vec::new();
+        run(&mut *backbone, &batch, |_| arrivals.push(start.elapsed()))
+            .unwrap_or_else(|error| panic!("a batch within the limits is taken: {error}"));
+        arrivals[0].as_secs_f64() / arrivals[1].as_secs_f64()
+    });
+    let best = first_share.fold(f64::INFINITY, f64::min);
+    assert!(
+        best < 0.6,
+        "tap 0 arrives before layer 1 runs: it came after {:.0}% of the time to the last tap",
+        best * 100.0
+    );
+}
+
+fn equal_input_gives_equal_taps(
+    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
+    info: &BackboneInfo,
+) {
+    let mut backbone = build(&all_layers(info));
+    let batch = batch(&ragged(info));
+    let first = forward(&mut *backbone, &batch);
+    let again = forward(&mut *backbone, &batch);
+    let other = forward(&mut *build(&all_layers(info)), &batch);
+    assert!(first == again, "equal input gives equal bits");
+    assert!(first == other, "equal input gives equal bits in another instance");
+}
+
+fn batch_mates_do_not_matter(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &BackboneInfo) {
+    let mut backbone = build(&all_layers(info));
+    let samples = ragged(info);
+    let together = forward(&mut *backbone, &batch(&samples));
+    for (row, tokens) in samples.iter().enumerate() {
+        let alone = forward(&mut *backbone, &batch(std::slice::from_ref(tokens)));
+        for ((_, together), (_, alone)) in together.iter().zip(&alone) {
+            let mine = together.slice(s![row..=row, ..tokens.ids.len(), ..]).to_owned();
+            assert_close(&mine, alone, "a sample's taps do not depend on its batch mates");
+        }
+    }
+}
+
+fn bad_batches_are_refused(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &BackboneInfo) {
+    let mut backbone = build(&[info.layers]);
+    let good = sample(info, 3, 0);
+    let mut outside = sample(info, 3, 1);
+    outside.ids[1] = info.vocabulary as u32;
+    let bad = [
+        ("an empty batch", 0, vec![]),
+        ("a sample without tokens", 1, vec![good.clone(), Tokens::default()]),
+        ("a token outside the vocabulary", 1, vec![good.clone(), outside]),
+        ("a sample that is too long", 0, vec![sample(info, info.max_tokens + 1, 2), good.clone()]),
+    ];
+    let before = forward(&mut *backbone, &batch(std::slice::from_ref(&good)));
+    for (what, expected, samples) in bad {
+        match run(&mut *backbone, &batch(&samples), |_| panic!("{what} makes no taps")) {
+            Err(BackboneError::Batch { sample, .. }) => {
+                assert_eq!(sample, expected, "the error names the sample: {what}");
+            }
+            other => panic!("{what} is BackboneError::Batch, got {other:?}"),
+        }
+    }
+    let after = forward(&mut *backbone, &batch(&[good]));
+    assert!(before == after, "a refused batch leaves the backbone as it was");
+}
+
+fn the_sinks_error_ends_the_run(
+    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
+    info: &BackboneInfo,
+) {
+    let mut backbone = build(&all_layers(info));
+    let batch = batch(&ragged(info));
+    let before = forward(&mut *backbone, &batch);
+    for refused in all_layers(info) {
+        let mut last = None;
+        let mut sink = |tap: Tap<'_>| {
+            last = Some(tap.layer);
+            if tap.layer == refused { Err("the disk is full".into()) } else { Ok(()) }
+        };
+        match backbone.forward(&batch, &ForwardContext::default(), &mut sink) {
+            Err(BackboneError::Sink { layer, source }) => {
+                assert_eq!(layer, refused, "the error names the layer");
+                assert_eq!(source.to_string(), "the disk is full", "the sink's error is kept");
+            }
+            other => panic!("a sink's error is BackboneError::Sink, got {other:?}"),
+        }
+        assert_eq!(last, Some(refused), "no tap comes after one that was refused");
+    }
+    assert!(before == forward(&mut *backbone, &batch), "the next run is not affected");
+}
+
+fn the_sinks_panic_unwinds_to_the_caller(
+    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
+    info: &BackboneInfo,
+) {
+    let mut backbone = build(&all_layers(info));
+    let batch = batch(&ragged(info));
+    let before = forward(&mut *backbone, &batch);
+    // Unlike `panic!`, this does not print.
+    let mut sink = |_: Tap<'_>| std::panic::resume_unwind(Box::new("from the sink"));
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        backbone.forward(&batch, &ForwardContext::default(), &mut sink)
+    }));
+    let panic = caught.err();
+    let message = panic.as_ref().and_then(|panic| panic.downcast_ref::<&str>());
+    assert_eq!(message, Some(&"from the sink"), "a panic in the sink unwinds to the caller");
+    assert!(before == forward(&mut *backbone, &batch), "the next run is not affected");
+}
+
+fn assert_close(left: &Array3<f32>, right: &Array3<f32>, law: &str) {
+    assert_eq!(left.dim(), right.dim(), "{law}");
+    let norm = right.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let distance = (left - right).iter().map(|value| value * value).sum::<f32>().sqrt();
+    assert!(distance <= TOLERANCE * norm, "{law}: off by {:.1e}", distance / norm);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use mobillm_core::backbone::{Pooling, TapSink};
+    use mobillm_core::fingerprint::Fingerprint;
+
+    use super::*;
+
+    /// What a backbone can get wrong.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Flaw {
+        None,
+        TapsComeLast,
+        TapsEveryLayer,
+        TapsFlattened,
+        DependsOnMates,
+        Drifts,
+        TakesEveryBatch,
+        GoesOnAfterAnError,
+        StaysBrokenAfterAnError,
+    }
+
+    /// Each layer takes a millisecond and adds one.
+    struct Toy {
+        info: BackboneInfo,
+        taps: Vec<usize>,
+        flaw: Flaw,
+        offset: f32,
+    }
+
+    impl Toy {
+        fn new(taps: &[usize], flaw: Flaw) -> Self {
+            let info = BackboneInfo {
+                architecture: "toy".to_owned(),
+                layers: 2,
+                hidden: 2,
+                max_tokens: 8,
+                vocabulary: 5,
+                pooling: Pooling::Mean,
+                own_outputs: None,
+                bundle: Fingerprint([0; 32]),
+            };
+            Self { info, taps: taps.to_vec(), flaw, offset: 0.0 }
+        }
+
+        fn check(&self, batch: &TokenBatch) -> Result<(), BackboneError> {
+            let lengths = batch.lengths().iter();
+            let outside = |sample: usize| batch.ids().row(sample).iter().any(|&id| id >= 5);
+            let bad = |(sample, length): &(usize, &usize)| {
+                !(1..=self.info.max_tokens).contains(*length) || outside(*sample)
+            };
+            let first_bad = lengths.enumerate().find(bad).map(|(sample, _)| sample);
+            match first_bad.or((batch.samples() == 0).then_some(0)) {
+                Some(sample) if self.flaw != Flaw::TakesEveryBatch => {
+                    Err(BackboneError::Batch { sample, problem: "is bad".to_owned() })
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+
+    impl Backbone for Toy {
+        fn info(&self) -> &BackboneInfo {
+            &self.info
+        }
+
+        fn taps(&self) -> &[usize] {
+            &self.taps
+        }
+
+        fn forward(
+            &mut self,
+            batch: &TokenBatch,
+            _: &ForwardContext,
+            sink: &mut dyn TapSink,
+        ) -> Result<OwnPrediction, BackboneError> {
+            self.check(batch)?;
+            let (samples, tokens) = batch.ids().dim();
+            if self.flaw == Flaw::DependsOnMates {
+                self.offset = tokens as f32;
+            }
+            if self.flaw == Flaw::Drifts {
+                self.offset += 0.001;
+            }
+            for layer in 0..=self.info.layers {
+                if layer > 0 && self.flaw != Flaw::TapsComeLast {
+                    sleep(Duration::from_millis(1));
+                }
+                if layer == 0 && self.flaw == Flaw::TapsComeLast {
+                    sleep(Duration::from_millis(2));
+                }
+                if !self.taps.contains(&layer) && self.flaw != Flaw::TapsEveryLayer {
+                    continue;
+                }
+                let width = if self.flaw == Flaw::TapsFlattened { 1 } else { self.info.hidden };
+                let hidden = Array3::from_shape_fn((samples, tokens, width), |(row, at, _)| {
+                    batch.ids()[[row, at]] as f32 + layer as f32 + self.offset
+                });
+                let tap = Tap { layer, hidden: hidden.view(), lengths: batch.lengths() };
+                if let Err(source) = sink.tap(tap) {
+                    match self.flaw {
+                        Flaw::GoesOnAfterAnError => continue,
+                        Flaw::StaysBrokenAfterAnError => self.offset += 1.0,
+                        _ => {}
+                    }
+                    return Err(BackboneError::Sink { layer, source });
+                }
+            }
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_backbone_without_a_flaw_passes() {
+        conformance(&|taps| Box::new(Toy::new(taps, Flaw::None)));
+    }
+
+    #[test]
+    fn every_flaw_breaks_its_law() {
+        for (flaw, law) in [
+            (Flaw::TapsComeLast, "before layer 1 runs"),
+            (Flaw::TapsEveryLayer, "exactly the asked layers"),
+            (Flaw::TapsFlattened, "[batch, tokens, hidden]"),
+            (Flaw::DependsOnMates, "batch mates"),
+            (Flaw::Drifts, "equal bits"),
+            (Flaw::TakesEveryBatch, "an empty batch makes no taps"),
+            (Flaw::GoesOnAfterAnError, "BackboneError::Sink"),
+            (Flaw::StaysBrokenAfterAnError, "next run"),
+        ] {
+            let broken = || conformance(&|taps| Box::new(Toy::new(taps, flaw)));
+            let panic = catch_unwind(AssertUnwindSafe(broken)).unwrap_err();
+            let message = match panic.downcast_ref::<&str>() {
+                Some(message) => *message,
+                None => panic.downcast_ref::<String>().unwrap(),
+            };
+            assert!(message.contains(law), "{law:?} is not in: {message}");
+        }
+    }
+}

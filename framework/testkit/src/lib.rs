@@ -7,6 +7,7 @@ pub mod backbone;
 pub mod fakes;
 pub mod privacy;
 pub mod quantizer;
+mod runner;
 pub mod selector;
 pub mod side_network;
 pub mod transport;

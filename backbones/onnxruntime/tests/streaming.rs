@@ -1,0 +1,118 @@
+//! Taps leave while the graph runs.
+#![expect(clippy::unwrap_used, reason = "what fails to set a test up fails the test")]
+
+use std::fs;
+use std::path::Path;
+
+use mobillm_bundle::fixture::TinyBert;
+use mobillm_bundle::onnx::{INT64, ModelProto, NodeProto, TensorProto};
+use mobillm_bundle::{Bundle, FileDigest};
+use mobillm_core::backbone::{BackboneError, ForwardContext, Tap, TokenBatch, Tokens};
+use prost::Message;
+
+mod common;
+
+fn batch() -> TokenBatch {
+    let tokens = |ids: Vec<u32>| Tokens { segments: vec![0; ids.len()], ids };
+    TokenBatch::new(&[tokens(vec![2, 5, 6, 3]), tokens(vec![2, 7, 3])], 0)
+}
+
+fn node(op_type: &str, inputs: [&str; 2], output: &str) -> NodeProto {
+    NodeProto {
+        input: inputs.map(str::to_owned).to_vec(),
+        output: vec![output.to_owned()],
+        name: output.to_owned(),
+        op_type: op_type.to_owned(),
+        ..NodeProto::default()
+    }
+}
+
+/// A bundle whose layer `layer` fails when it runs: it looks for sample 999,999 of the batch.
+fn broken_at(layer: usize, out: &Path) -> Bundle {
+    let bundle = TinyBert::default().bundle(out).unwrap();
+    let mut model = ModelProto::decode(&*fs::read(bundle.graph_path()).unwrap()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.initializer.push(TensorProto {
+        dims: vec![1],
+        data_type: INT64,
+        name: "nobody".to_owned(),
+        raw_data: 999_999_i64.to_le_bytes().to_vec(),
+        ..TensorProto::default()
+    });
+    let tap = format!("tap.{layer}");
+    let at = graph.node.iter().position(|node| node.output[0] == tap).unwrap();
+    let sum = std::mem::replace(&mut graph.node[at].input[0], "broken".to_owned());
+    graph.node.insert(at, node("Gather", [&sum, "nobody"], "missing"));
+    graph.node.insert(at + 1, node("Add", [&sum, "missing"], "broken"));
+    fs::write(bundle.graph_path(), model.encode_to_vec()).unwrap();
+
+    let mut manifest = bundle.manifest().clone();
+    let digest = FileDigest::of(&bundle.graph_path()).unwrap();
+    manifest.files.insert("model.onnx".to_owned(), digest);
+    manifest.model.bundle = manifest.fingerprint();
+    fs::write(out.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    Bundle::open(out).unwrap()
+}
+
+/// If the taps came after the layers had run, none would come: the run has failed by then.
+#[test]
+fn taps_arrive_although_a_later_layer_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    for broken in 1..=3 {
+        let bundle = broken_at(broken, &folder.path().join(broken.to_string()));
+        let mut backbone = common::build(&bundle, &[0, 1, 2, 3]);
+        let mut arrived = Vec::new();
+        let mut sink = |tap: Tap<'_>| {
+            arrived.push(tap.layer);
+            Ok(())
+        };
+        let error = backbone.forward(&batch(), &ForwardContext::default(), &mut sink).unwrap_err();
+        assert!(matches!(&error, BackboneError::Engine { .. }), "{error}");
+        assert_eq!(arrived, (0..broken).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn layers_above_the_highest_tap_do_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = broken_at(2, &folder.path().join("bundle"));
+    let mut backbone = common::build(&bundle, &[1]);
+    backbone.forward(&batch(), &ForwardContext::default(), &mut |_: Tap<'_>| Ok(())).unwrap();
+}
+
+#[test]
+fn a_sink_may_run_a_backbone() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = TinyBert::default().bundle(&folder.path().join("bundle")).unwrap();
+    let (mut outer, mut inner) =
+        (common::build(&bundle, &[0, 1, 3]), common::build(&bundle, &[2, 3]));
+    let mut seen = Vec::new();
+    let mut sink = |tap: Tap<'_>| {
+        seen.push(("outer", tap.layer));
+        let mut sink = |tap: Tap<'_>| {
+            seen.push(("inner", tap.layer));
+            Ok(())
+        };
+        inner.forward(&batch(), &ForwardContext::default(), &mut sink)?;
+        Ok(())
+    };
+    outer.forward(&batch(), &ForwardContext::default(), &mut sink).unwrap();
+    let round = |layer| [("outer", layer), ("inner", 2), ("inner", 3)];
+    assert_eq!(seen, [round(0), round(1), round(3)].concat());
+}
+
+#[test]
+fn taps_that_the_model_does_not_have_are_refused() {
+    use mobillm_backbone_onnxruntime::OnnxBackboneConfig;
+    use mobillm_core::backbone::BackboneConfig;
+
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = TinyBert::default().bundle(&folder.path().join("bundle")).unwrap();
+    for (taps, problem) in
+        [(&[][..], "no layer"), (&[2, 1], "ascending"), (&[0, 4], "layers 0 to 3")]
+    {
+        let built = OnnxBackboneConfig::default().build(&common::context(&bundle, taps));
+        let error = built.err().unwrap().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}

@@ -1,0 +1,195 @@
+//! An imported model on disk.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mobillm_core::backbone::BackboneInfo;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::manifest::{FORMAT, FileDigest, GRAPH, MANIFEST, Manifest, TOKENIZER, WEIGHTS};
+use crate::tokenizer::BundleTokenizer;
+
+/// Why a bundle cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// There is no bundle, or it lacks a file.
+    #[error("{}: no such file; make the bundle with `mobillm import <model-folder> {}`", path.display(), bundle.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The bundle.
+        bundle: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The manifest is not one.
+    #[error("{}: {problem}; import the model again", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        problem: String,
+    },
+    /// The bundle was written by another version of mobillm.
+    #[error(
+        "{}: bundle format {got}, this version reads format {FORMAT}; import the model again or update mobillm", path.display()
+    )]
+    Format {
+        /// The manifest.
+        path: PathBuf,
+        /// The format it claims.
+        got: u64,
+    },
+    /// A file is not the one that was imported.
+    #[error("{}: {problem}; the file is damaged, import the model again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The expected and the found size or digest.
+        problem: String,
+    },
+    /// The tokenizer cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Tokenizer {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+/// An imported model: a folder with a manifest, weights, a graph and a tokenizer.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+impl Bundle {
+    /// Reads the manifest and compares the files' sizes; reads no weights.
+    ///
+    /// # Errors
+    /// If the manifest is missing, damaged or of another format, or a file is missing or of
+    /// another size.
+    pub fn open(path: &Path) -> Result<Self, BundleError> {
+        let manifest = read_manifest(path)?;
+        let bundle = Self { path: path.to_owned(), manifest };
+        for (name, expected) in &bundle.manifest.files {
+            let file = path.join(name);
+            let size =
+                fs::metadata(&file).map_err(|source| bundle.unreadable(&file, source))?.len();
+            if size != expected.size {
+                let problem = format!("expected {} bytes, got {size}", expected.size);
+                return Err(BundleError::Changed { path: file, problem });
+            }
+        }
+        Ok(bundle)
+    }
+
+    /// Reads every file and compares its sha256.
+    ///
+    /// # Errors
+    /// If a file is not the one that was imported.
+    pub fn verify(&self) -> Result<(), BundleError> {
+        for (name, expected) in &self.manifest.files {
+            let file = self.path.join(name);
+            let got = FileDigest::of(&file).map_err(|source| self.unreadable(&file, source))?;
+            if got != *expected {
+                let problem = format!("expected sha256 {}, got {}", expected.sha256, got.sha256);
+                return Err(BundleError::Changed { path: file, problem });
+            }
+        }
+        Ok(())
+    }
+
+    /// The model's dimensions and identity.
+    pub fn info(&self) -> &BackboneInfo {
+        &self.manifest.model
+    }
+
+    /// What the bundle says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The bundle's folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The ONNX graph. Its weights are in [`weights_path`](Self::weights_path), beside it.
+    pub fn graph_path(&self) -> PathBuf {
+        self.path.join(GRAPH)
+    }
+
+    /// The weights, in safetensors.
+    pub fn weights_path(&self) -> PathBuf {
+        self.path.join(WEIGHTS)
+    }
+
+    /// The token that batches are padded with.
+    pub fn padding(&self) -> u32 {
+        self.manifest.padding
+    }
+
+    /// The tokenizer; what it makes of a text is at most `max_tokens` long, or the model's own
+    /// limit where that is lower or `max_tokens` is `None`.
+    ///
+    /// # Errors
+    /// If the tokenizer's file cannot be used, or `max_tokens` leaves no room for a token of text.
+    pub fn tokenizer(&self, max_tokens: Option<usize>) -> Result<BundleTokenizer, BundleError> {
+        let limit = self.info().max_tokens;
+        let max_tokens = max_tokens.map_or(limit, |tokens| tokens.min(limit));
+        BundleTokenizer::open(&self.path.join(TOKENIZER), max_tokens)
+    }
+
+    fn unreadable(&self, file: &Path, source: io::Error) -> BundleError {
+        unreadable(&self.path, file, source)
+    }
+}
+
+fn unreadable(bundle: &Path, file: &Path, source: io::Error) -> BundleError {
+    let path = file.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => BundleError::Missing { path, bundle: bundle.to_owned() },
+        _ => BundleError::Read { path, source },
+    }
+}
+
+fn read_manifest(bundle: &Path) -> Result<Manifest, BundleError> {
+    /// What every version of the format has in common.
+    #[derive(Deserialize)]
+    struct Versioned {
+        format: u64,
+    }
+
+    let path = bundle.join(MANIFEST);
+    let text = fs::read(&path).map_err(|source| unreadable(bundle, &path, source))?;
+    let wrong = |problem: String| BundleError::Manifest { path: path.clone(), problem };
+    let json = |error: serde_json::Error| wrong(error.to_string());
+    let Versioned { format } = serde_json::from_slice(&text).map_err(json)?;
+    if format != u64::from(FORMAT) {
+        return Err(BundleError::Format { path, got: format });
+    }
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(json)?;
+    for name in [GRAPH, WEIGHTS, TOKENIZER] {
+        if !manifest.files.contains_key(name) {
+            return Err(wrong(format!("`files` lacks {name}")));
+        }
+    }
+    let (expected, got) = (manifest.fingerprint(), manifest.model.bundle);
+    if expected != got {
+        return Err(wrong(format!("expected the fingerprint {expected}, got {got}")));
+    }
+    Ok(manifest)
+}

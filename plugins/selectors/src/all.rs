@@ -1,0 +1,97 @@
+//! Every token of every layer.
+
+use mobillm_core::activations::{Layout, Selected};
+use mobillm_core::backbone::{BackboneInfo, Tap};
+use mobillm_core::diagnostic::Diagnostic;
+use mobillm_core::registry::{Plugin, Slot};
+use mobillm_core::selector::{Selector, SelectorConfig, SelectorError};
+use ndarray::{Axis, Slice};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Every token of every layer (MobiLLM).
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AllConfig {
+    /// Also tap layer 0, the embedding.
+    pub embedding: bool,
+}
+
+impl Plugin for AllConfig {
+    const SLOT: Slot = Slot::Selector;
+    const TAG: &'static str = "all";
+}
+
+#[typetag::serde(name = "all")]
+impl SelectorConfig for AllConfig {
+    fn check(&self, _: &BackboneInfo) -> Vec<Diagnostic> {
+        Vec::new()
+    }
+
+    fn build(&self, _: &BackboneInfo) -> Box<dyn Selector> {
+        Box::new(All { embedding: self.embedding })
+    }
+}
+
+/// Selects every token of every layer.
+#[derive(Debug, Clone)]
+pub struct All {
+    embedding: bool,
+}
+
+impl Selector for All {
+    fn layers(&self, info: &BackboneInfo) -> Vec<usize> {
+        (usize::from(!self.embedding)..=info.layers).collect()
+    }
+
+    fn rows(&self, tokens: usize) -> usize {
+        tokens
+    }
+
+    fn select(&self, tap: &Tap<'_>, mut memory: Vec<f32>) -> Result<Selected, SelectorError> {
+        let (batch, tokens, hidden) = tap.hidden.dim();
+        let problem = |problem| SelectorError::Tap { layer: tap.layer, problem };
+        if tap.lengths.len() != batch {
+            let lengths = tap.lengths.len();
+            return Err(problem(format!("expected the lengths of {batch} samples, got {lengths}")));
+        }
+        if let Some(length) = tap.lengths.iter().find(|length| **length > tokens) {
+            let message =
+                format!("expected samples of at most {tokens} tokens, got one of {length}");
+            return Err(problem(message));
+        }
+        let layout = Layout::from_counts(tap.lengths.iter().copied());
+        memory.clear();
+        memory.reserve(layout.rows() * hidden);
+        for (sample, &length) in tap.hidden.outer_iter().zip(tap.lengths) {
+            let rows = sample.slice_axis_move(Axis(0), Slice::from(..length));
+            match rows.as_slice() {
+                Some(rows) => memory.extend_from_slice(rows),
+                None => memory.extend(&rows),
+            }
+        }
+        Ok(Selected::new(tap.layer, layout, hidden, memory)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_selector() {
+        for embedding in [false, true] {
+            mobillm_testkit::selector::conformance(&AllConfig { embedding });
+        }
+    }
+
+    #[test]
+    fn the_memory_is_used_again() {
+        let hidden = ndarray::Array3::<f32>::zeros((1, 4, 8));
+        let tap = Tap { layer: 1, hidden: hidden.view(), lengths: &[3] };
+        let memory = Vec::with_capacity(100);
+        let at = memory.as_ptr();
+        let memory = All { embedding: false }.select(&tap, memory).unwrap().into_values();
+        assert_eq!((memory.as_ptr(), memory.len()), (at, 24));
+    }
+}

@@ -1,0 +1,147 @@
+//! Fewer layers: composition of a choice of layers with a choice of tokens.
+
+use std::num::NonZeroUsize;
+
+use mobillm_core::activations::Selected;
+use mobillm_core::backbone::{BackboneInfo, Tap};
+use mobillm_core::diagnostic::Diagnostic;
+use mobillm_core::registry::{Plugin, Slot};
+use mobillm_core::selector::{Selector, SelectorConfig, SelectorError};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::all::AllConfig;
+
+/// Every n-th layer, counted from the last, which is always tapped.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EveryNthLayerConfig {
+    /// How many layers there are from one tap to the next.
+    pub n: NonZeroUsize,
+    /// Which tokens of these layers, and which layers are counted.
+    #[serde(default = "default_tokens")]
+    #[schemars(schema_with = "tokens_schema")]
+    pub tokens: Box<dyn SelectorConfig>,
+}
+
+fn default_tokens() -> Box<dyn SelectorConfig> {
+    Box::new(AllConfig::default())
+}
+
+fn tokens_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-mobillm-slot": "selector",
+        "default": { "type": "all" },
+    })
+}
+
+impl Plugin for EveryNthLayerConfig {
+    const SLOT: Slot = Slot::Selector;
+    const TAG: &'static str = "every-nth-layer";
+}
+
+#[typetag::serde(name = "every-nth-layer")]
+impl SelectorConfig for EveryNthLayerConfig {
+    fn check(&self, info: &BackboneInfo) -> Vec<Diagnostic> {
+        let tokens = self.tokens.check(info);
+        let mut found: Vec<Diagnostic> =
+            tokens.into_iter().map(|finding| finding.under("tokens")).collect();
+        if self.n.get() > info.layers {
+            let message = format!("{} is more than the model's {} layers", self.n, info.layers);
+            let help = format!("{} taps the last layer alone", info.layers);
+            let expected = format!("1 to {}", info.layers);
+            found.push(Diagnostic::new("n", message).expected(expected).help(help));
+        }
+        found
+    }
+
+    fn build(&self, info: &BackboneInfo) -> Box<dyn Selector> {
+        Box::new(EveryNthLayer { n: self.n, tokens: self.tokens.build(info) })
+    }
+}
+
+/// Keeps every n-th layer of another selector.
+pub struct EveryNthLayer {
+    n: NonZeroUsize,
+    tokens: Box<dyn Selector>,
+}
+
+impl Selector for EveryNthLayer {
+    fn layers(&self, info: &BackboneInfo) -> Vec<usize> {
+        let all = self.tokens.layers(info);
+        let mut layers: Vec<usize> = all.into_iter().rev().step_by(self.n.get()).collect();
+        layers.reverse();
+        layers
+    }
+
+    fn rows(&self, tokens: usize) -> usize {
+        self.tokens.rows(tokens)
+    }
+
+    fn select(&self, tap: &Tap<'_>, memory: Vec<f32>) -> Result<Selected, SelectorError> {
+        self.tokens.select(tap, memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mobillm_core::backbone::Pooling;
+    use mobillm_core::fingerprint::Fingerprint;
+
+    use super::*;
+
+    fn config(json: &str) -> Box<dyn SelectorConfig> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn info(layers: usize) -> BackboneInfo {
+        BackboneInfo {
+            architecture: "test".into(),
+            layers,
+            hidden: 4,
+            max_tokens: 8,
+            vocabulary: 10,
+            pooling: Pooling::Mean,
+            own_outputs: None,
+            bundle: Fingerprint::of(b"test"),
+        }
+    }
+
+    fn layers(json: &str, of: usize) -> Vec<usize> {
+        config(json).build(&info(of)).layers(&info(of))
+    }
+
+    #[test]
+    fn it_is_a_selector() {
+        for json in [
+            r#"{ "type": "every-nth-layer", "n": 1 }"#,
+            r#"{ "type": "every-nth-layer", "n": 5 }"#,
+            r#"{ "type": "every-nth-layer", "n": 3, "tokens": { "type": "all", "embedding": true } }"#,
+        ] {
+            mobillm_testkit::selector::conformance(config(json).as_ref());
+        }
+    }
+
+    #[test]
+    fn layers_are_counted_from_the_last() {
+        assert_eq!(layers(r#"{ "type": "every-nth-layer", "n": 3 }"#, 7), [1, 4, 7]);
+        assert_eq!(layers(r#"{ "type": "every-nth-layer", "n": 7 }"#, 7), [7]);
+        let embedding = r#"{ "type": "every-nth-layer", "n": 3, "tokens": { "type": "all", "embedding": true } }"#;
+        assert_eq!(layers(embedding, 6), [0, 3, 6]);
+        assert_eq!(layers(embedding, 7), [1, 4, 7]);
+    }
+
+    #[test]
+    fn more_than_the_layers_is_a_mistake_and_so_is_0() {
+        let findings = config(r#"{ "type": "every-nth-layer", "n": 8 }"#).check(&info(7));
+        assert_eq!(
+            findings[0].to_string(),
+            "n: 8 is more than the model's 7 layers; expected 1 to 7; 7 taps the last layer alone"
+        );
+        let nested = r#"{ "type": "every-nth-layer", "n": 1, "tokens": { "type": "every-nth-layer", "n": 9 } }"#;
+        assert_eq!(config(nested).check(&info(7))[0].path, "tokens.n");
+        let zero = r#"{ "type": "every-nth-layer", "n": 0 }"#;
+        assert!(serde_json::from_str::<Box<dyn SelectorConfig>>(zero).is_err());
+    }
+}
