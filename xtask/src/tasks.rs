@@ -18,7 +18,7 @@ pub(crate) fn quickstart(arguments: &[String]) -> Result<(), Failure> {
     let mobillm = release_folder().join("mobillm");
     for arguments in [
         &["pull", "onnxruntime", "all-minilm-l6-v2", "sms-spam"][..],
-        &["run", "examples/configs/mobillm.toml", "--out", RUN],
+        &["run", "examples/configs/mobillm.toml", "--out", RUN, "--fresh"],
     ] {
         run(Command::new(&mobillm).args(arguments).current_dir(root))?;
     }

@@ -1,3 +1,7 @@
 //! The `mobillm` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mobillm_cli::main()
+}

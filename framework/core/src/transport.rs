@@ -122,8 +122,8 @@ pub trait Transport: Send + Sync {
     /// If the address is taken or cannot be used.
     async fn listen(&self) -> Result<Box<dyn Listener>, TransportError>;
 
-    /// Bytes that this transport adds to a frame of `bytes` bytes.
-    fn overhead(&self, bytes: usize) -> usize;
+    /// Bytes that this transport adds to every frame.
+    fn overhead(&self) -> usize;
 }
 
 /// The config twin of [`Transport`].

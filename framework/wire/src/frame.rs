@@ -11,6 +11,9 @@ use crate::handshake::{Hello, Refusal, Welcome};
 /// Bytes before the payload in a tap frame: kind, micro-batch, tap.
 pub const TAP_HEADER_BYTES: usize = 1 + 8 + 2;
 
+/// Bytes of an Ack frame.
+pub const ACK_BYTES: usize = 1 + 8 + 4 + 4 + 8 + 8;
+
 /// What crosses the link.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {

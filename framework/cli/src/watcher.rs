@@ -1,0 +1,104 @@
+//! Progress bars and notes on stderr.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mobillm::Stop;
+use mobillm::progress::{News, Observer, Phase, Watch};
+
+/// Shows the news of a run: bars on a terminal, a line for each epoch elsewhere, nothing if quiet.
+pub(crate) struct Watcher {
+    quiet: bool,
+    bars: MultiProgress,
+    shown: Mutex<HashMap<Phase, ProgressBar>>,
+    stop: Stop,
+}
+
+impl Watcher {
+    /// A watcher whose runs stop at Ctrl-C; a second Ctrl-C ends the process at once.
+    pub(crate) fn new(quiet: bool) -> std::io::Result<Self> {
+        let stop = Stop::default();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let flag = stop.flag();
+            signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())?;
+            signal_hook::flag::register(signal, flag)?;
+        }
+        let target = match quiet || !std::io::stderr().is_terminal() {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
+        };
+        let bars = MultiProgress::with_draw_target(target);
+        Ok(Self { quiet, bars, shown: Mutex::default(), stop })
+    }
+
+    pub(crate) fn watch(&self) -> Watch<'_> {
+        Watch { observer: self, stop: self.stop.clone() }
+    }
+
+    /// A bar of `total` units named `title`.
+    pub(crate) fn bar(&self, title: &str, total: u64, unit: &str) -> ProgressBar {
+        let bar = self.bars.add(ProgressBar::new(total));
+        let template = match unit {
+            "bytes" => {
+                "{msg:>16} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}".to_owned()
+            }
+            unit => {
+                format!("{{msg:>16}} [{{bar:30}}] {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left")
+            }
+        };
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(title.to_owned());
+        bar
+    }
+
+    /// A line above the bars.
+    pub(crate) fn line(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
+        self.bars.suspend(|| eprintln!("{line}"));
+    }
+
+    fn shown(&self) -> std::sync::MutexGuard<'_, HashMap<Phase, ProgressBar>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Watcher {
+    fn news(&self, news: News) {
+        match news {
+            News::Begin { phase, total, done } => {
+                let (title, unit) = match phase {
+                    Phase::Tokenize => ("tokenizing", "rows"),
+                    Phase::HeldOut => ("held-out rows", "rows"),
+                    Phase::Train => ("training", "steps"),
+                    Phase::Predict => ("predicting", "rows"),
+                };
+                let bar = self.bar(title, total, unit);
+                bar.set_position(done);
+                bar.reset_eta();
+                self.shown().insert(phase, bar);
+            }
+            News::Advance { phase, done } => {
+                if let Some(bar) = self.shown().get(&phase) {
+                    bar.set_position(done);
+                }
+            }
+            News::End { phase } => {
+                if let Some(bar) = self.shown().remove(&phase) {
+                    bar.finish_and_clear();
+                }
+            }
+            News::Step { .. } => {}
+            News::Epoch { epoch, metric, value } => {
+                self.line(&format!("epoch {}: {metric} {value:.4}", epoch + 1));
+            }
+            News::Warning { message } => self.line(&format!("warning: {message}")),
+            News::Note { message } => self.line(&message),
+        }
+    }
+}

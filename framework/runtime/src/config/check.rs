@@ -1,0 +1,293 @@
+//! Checks a tree against the schemas of the skeleton and of every plugin in it.
+//!
+//! Each component is checked against the schema of its own plugin, found by `type`: one `oneOf` over
+//! all plugins would say of a typo only that no plugin fits.
+
+use std::borrow::Cow;
+
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::paths::{Location, LocationSegment};
+use mobillm_core::diagnostic::Diagnostic;
+use mobillm_core::registry::{Registry, Slot};
+use serde_json::Value;
+
+use super::errors::Mistake;
+use super::expected::{did_you_mean, expected, found, meant, one_of};
+use super::schema::{self, PATH_KEYWORD, Subschema};
+use super::tree::{Content, Node, join};
+
+/// What a check found.
+pub(super) struct Checked {
+    /// Everything that is wrong.
+    pub mistakes: Vec<Mistake>,
+    /// Key paths of the options that plugins marked as files.
+    pub files: Vec<String>,
+}
+
+/// Puts implied components and tables into `tree` and checks it.
+pub(super) fn check(tree: &mut Node, registry: &Registry) -> Checked {
+    let skeleton = schema::skeleton();
+    let found = Checked { mistakes: Vec::new(), files: Vec::new() };
+    let mut checker = Checker { registry, skeleton: &skeleton, found };
+    checker.options(tree, &skeleton, "");
+    checker.found
+}
+
+struct Checker<'a> {
+    registry: &'a Registry,
+    skeleton: &'a Value,
+    found: Checked,
+}
+
+impl Checker<'_> {
+    /// Checks `node` against `schema`, and the components in it each against its own.
+    fn options(&mut self, node: &mut Node, schema: &Value, path: &str) {
+        let root = Subschema::root(schema);
+        self.components(node, root, path);
+        let mut instance = node.to_json();
+        // A component's `type` has chosen the schema and is not in it.
+        if let (false, Value::Object(members)) = (path.is_empty(), &mut instance) {
+            members.shift_remove("type");
+        }
+        match jsonschema::validator_for(schema) {
+            Ok(validator) => {
+                let at = Instance { node, schema: root, path: path.into() };
+                for error in validator.iter_errors(&instance) {
+                    self.explain(&error, &at);
+                }
+            }
+            Err(error) => {
+                let message = format!("this plugin's own schema is not valid: {error}");
+                self.report(node, Diagnostic::new(path, message).help("tell its author"));
+            }
+        }
+    }
+
+    /// Walks to every slot and file within `node`.
+    fn components(&mut self, node: &mut Node, schema: Subschema<'_>, path: &str) {
+        match &mut node.content {
+            Content::Leaf(_) => {
+                if schema.keyword(PATH_KEYWORD).is_some() {
+                    self.found.files.push(path.to_owned());
+                }
+            }
+            Content::List(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    let Some(schema) = schema.child("") else { continue };
+                    self.place(item, schema, &format!("{path}[{index}]"));
+                }
+            }
+            Content::Table(table) => {
+                for key in schema.names() {
+                    if let Some(value) = schema.implied(key) {
+                        let implied = || Node::implied(value, &node.key);
+                        table.entry(key.to_owned()).or_insert_with(implied);
+                    }
+                }
+                for (key, member) in table {
+                    let Some(schema) = schema.child(key) else { continue };
+                    self.place(member, schema, &join(path, key));
+                }
+            }
+        }
+    }
+
+    fn place(&mut self, node: &mut Node, schema: Subschema<'_>, path: &str) {
+        match schema.slot() {
+            Some(slot) => self.component(node, slot, path),
+            None => self.components(node, schema, path),
+        }
+    }
+
+    /// Checks the component `node` of `slot`. What is no table its table's schema complains about.
+    fn component(&mut self, node: &mut Node, slot: Slot, path: &str) {
+        let Some(table) = node.table() else { return };
+        let registry = self.registry;
+        let tags: Vec<&str> = registry.of(slot).map(|entry| entry.tag).collect();
+        let known = match tags.is_empty() {
+            true => format!("no {slot}, for this program has none"),
+            false => one_of(tags.iter().copied()),
+        };
+        let path_of_type = join(path, "type");
+        let Some(tag) = table.get("type") else {
+            let diagnostic = Diagnostic::new(path_of_type, "missing").expected(known);
+            return self.report(node, diagnostic);
+        };
+        let Some(name) = tag.as_str() else {
+            return self.wrong_choice(tag, &path_of_type, &tags);
+        };
+        match registry.entry(slot, name) {
+            Some(entry) => self.options(node, &schema::options(entry), path),
+            None => {
+                let message = format!("this program has no {slot} `{name}`");
+                let built_in = || "others must be built in (cargo features)".to_owned();
+                let help = did_you_mean(meant(name, tags)).or_else(|| Some(built_in()));
+                let diagnostic = Diagnostic::new(path_of_type, message).expected(known);
+                self.report_value(tag, Diagnostic { help, ..diagnostic });
+            }
+        }
+    }
+
+    /// Turns an error of the validator into mistakes with places.
+    fn explain(&mut self, error: &ValidationError<'_>, root: &Instance<'_>) {
+        let path = error.instance_path();
+        let at = root.descend(path);
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                for key in unexpected {
+                    self.unknown_key(key, &at);
+                }
+            }
+            // What the validator says of a table that has no options at all; it names no key.
+            ValidationErrorKind::FalseSchema => {
+                let keys = at.node.table().into_iter().flatten().map(|(key, _)| key);
+                for key in keys.filter(|key| *key != "type") {
+                    self.unknown_key(key, &at);
+                }
+            }
+            ValidationErrorKind::Required { property } => {
+                let key = property.as_str().unwrap_or_default();
+                let expected = at.schema.child(key).and_then(expected);
+                let diagnostic = Diagnostic::new(join(&at.path, key), "missing");
+                self.report(at.node, Diagnostic { expected, ..diagnostic });
+            }
+            ValidationErrorKind::AnyOf { context }
+            | ValidationErrorKind::OneOfNotValid { context } => {
+                self.no_alternative(error, context, &at, root);
+            }
+            _ => self.wrong_value(error, &at),
+        }
+    }
+
+    /// Explains why none of several alternatives fits: by the one that was meant, if that is clear.
+    fn no_alternative(
+        &mut self,
+        error: &ValidationError<'_>,
+        alternatives: &[Vec<ValidationError<'_>>],
+        at: &Instance<'_>,
+        root: &Instance<'_>,
+    ) {
+        let tagged = at.schema.tagged().filter(|_| at.node.table().is_some());
+        let meant = match &tagged {
+            Some((tag, values)) => match at.node.child(tag) {
+                None => {
+                    let missing = Diagnostic::new(join(&at.path, tag), "missing");
+                    return self.report(at.node, missing.expected(one_of(values.iter().copied())));
+                }
+                Some(node) => match values.iter().position(|value| node.as_str() == Some(value)) {
+                    None => return self.wrong_choice(node, &join(&at.path, tag), values),
+                    Some(index) => alternatives.get(index),
+                },
+            },
+            None => {
+                let path = error.instance_path().as_str();
+                let fits = |errors: &&Vec<ValidationError<'_>>| {
+                    errors.iter().all(|error| !is_about_the_kind(error, path))
+                };
+                // Only one alternative is of this kind at all.
+                let mut fitting = alternatives.iter().filter(fits);
+                fitting.next().filter(|_| fitting.next().is_none())
+            }
+        };
+        match meant {
+            Some(errors) => errors.iter().for_each(|error| self.explain(error, root)),
+            None => self.wrong_value(error, at),
+        }
+    }
+
+    /// `node` at `path` is none of `choices`.
+    fn wrong_choice(&mut self, node: &Node, path: &str, choices: &[&str]) {
+        let help = node.as_str().and_then(|name| meant(name, choices.iter().copied()));
+        let diagnostic = Diagnostic::new(path, format!("got {}", found(&node.to_json())))
+            .expected(one_of(choices.iter().copied()));
+        self.report_value(node, Diagnostic { help: did_you_mean(help), ..diagnostic });
+    }
+
+    fn unknown_key(&mut self, key: &str, at: &Instance<'_>) {
+        let help = match meant(key, at.schema.names()) {
+            Some(name) => did_you_mean(Some(name)),
+            None => match elsewhere(Subschema::root(self.skeleton), key, "") {
+                Some(path) => did_you_mean(Some(&path)),
+                None if at.schema.names().next().is_none() => {
+                    Some("there are no options here".into())
+                }
+                None => Some(format!("expected {}", one_of(at.schema.names()))),
+            },
+        };
+        let diagnostic = Diagnostic::new(join(&at.path, key), "unknown key");
+        let node = at.node.child(key).unwrap_or(at.node);
+        self.report(node, Diagnostic { help, ..diagnostic });
+    }
+
+    fn wrong_value(&mut self, error: &ValidationError<'_>, at: &Instance<'_>) {
+        let value = error.instance();
+        // Refused and reported while it was read.
+        if value.is_null() {
+            return;
+        }
+        let expected = expected(at.schema).or_else(|| Some(error.to_string()));
+        let choices = at.schema.choices().unwrap_or_default();
+        let help = value.as_str().and_then(|written| did_you_mean(meant(written, choices)));
+        let diagnostic = Diagnostic::new(at.path.as_ref(), format!("got {}", found(value)));
+        self.report_value(at.node, Diagnostic { expected, help, ..diagnostic });
+    }
+
+    fn report(&mut self, node: &Node, diagnostic: Diagnostic) {
+        self.found.mistakes.push(Mistake::new(node.key.clone(), diagnostic));
+    }
+
+    fn report_value(&mut self, node: &Node, diagnostic: Diagnostic) {
+        self.found.mistakes.push(Mistake::new(node.at.clone(), diagnostic));
+    }
+}
+
+/// Whether `error` says that the value at `path` is of another kind altogether.
+fn is_about_the_kind(error: &ValidationError<'_>, path: &str) -> bool {
+    let of_kind = matches!(
+        error.kind(),
+        ValidationErrorKind::Type { .. }
+            | ValidationErrorKind::Constant { .. }
+            | ValidationErrorKind::Enum { .. }
+    );
+    of_kind && error.instance_path().as_str() == path
+}
+
+/// The key path of the key `name` anywhere below `schema`.
+fn elsewhere(schema: Subschema<'_>, name: &str, path: &str) -> Option<String> {
+    schema.names().find_map(|key| {
+        let path = join(path, key);
+        if key == name {
+            return Some(path);
+        }
+        elsewhere(schema.child(key)?, name, &path)
+    })
+}
+
+/// A value with its schema and key path.
+#[derive(Clone)]
+struct Instance<'a> {
+    node: &'a Node,
+    schema: Subschema<'a>,
+    path: Cow<'a, str>,
+}
+
+impl Instance<'_> {
+    /// What stands at `segments` below, as far as there is something.
+    fn descend(&self, path: &Location) -> Self {
+        let mut at = self.clone();
+        for segment in path.segments() {
+            let (key, path) = match segment {
+                LocationSegment::Property(key) => (key.to_string(), join(&at.path, &key)),
+                LocationSegment::Index(index) => {
+                    (index.to_string(), format!("{}[{index}]", at.path))
+                }
+            };
+            let (Some(node), Some(schema)) = (at.node.child(&key), at.schema.child(&key)) else {
+                break;
+            };
+            at = Self { node, schema, path: path.into() };
+        }
+        at
+    }
+}

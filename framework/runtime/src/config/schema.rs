@@ -1,0 +1,323 @@
+//! JSON schemas of configs: what the program checks with, and what editors complete with.
+
+use mobillm_core::registry::{Entry, Registry, Slot};
+use schemars::{Schema, SchemaGenerator, json_schema, schema_for};
+use serde_json::{Map, Value, json};
+
+use super::{Config, SCHEMA};
+
+/// Marks a place that a plugin fills; its value is the slot (`quantizer`). An object as `default`
+/// says what stands there if nobody writes anything. A plugin's options may hold such places too:
+///
+/// ```text
+/// #[schemars(with = "()", extend("x-mobillm-slot" = "selector", "default" = { "type": "all" }))]
+/// tokens: Box<dyn SelectorConfig>,
+/// ```
+pub const SLOT_KEYWORD: &str = "x-mobillm-slot";
+
+/// Marks a plugin's option as a file: a relative one starts from the config in which it stands.
+///
+/// ```text
+/// #[schemars(extend("x-mobillm-path" = true))]
+/// library: Option<PathBuf>,
+/// ```
+pub const PATH_KEYWORD: &str = "x-mobillm-path";
+
+const SLOTS: [Slot; 6] = [
+    Slot::Backbone,
+    Slot::Selector,
+    Slot::PrivacyPolicy,
+    Slot::Quantizer,
+    Slot::Transport,
+    Slot::SideNetwork,
+];
+
+pub(super) fn backbone(_: &mut SchemaGenerator) -> Schema {
+    component(Slot::Backbone, "onnxruntime")
+}
+
+pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
+    component(Slot::Selector, "all")
+}
+
+pub(super) fn privacy(_: &mut SchemaGenerator) -> Schema {
+    component(Slot::PrivacyPolicy, "labels")
+}
+
+pub(super) fn quantizer(_: &mut SchemaGenerator) -> Schema {
+    component(Slot::Quantizer, "nf4")
+}
+
+pub(super) fn transport(_: &mut SchemaGenerator) -> Schema {
+    component(Slot::Transport, "in-memory")
+}
+
+pub(super) fn side_network(_: &mut SchemaGenerator) -> Schema {
+    component(Slot::SideNetwork, "candle")
+}
+
+fn component(slot: Slot, default: &str) -> Schema {
+    json_schema!({ "type": "object", (SLOT_KEYWORD): slot_name(slot), "default": { "type": default } })
+}
+
+fn slot_name(slot: Slot) -> String {
+    slot.to_string().replace(' ', "-")
+}
+
+/// The schema of all tables, the components' own options left open.
+pub(super) fn skeleton() -> Value {
+    normalized(schema_for!(Config).into())
+}
+
+/// The options of a plugin.
+pub(super) fn options(entry: &Entry) -> Value {
+    normalized(entry.schema.clone().into())
+}
+
+/// TOML has no null: what serde takes as null is simply not written. And of a slot only its mark
+/// counts, whatever placeholder schemars was given for a component that has no schema of its own.
+fn normalized(mut schema: Value) -> Value {
+    normalize(&mut schema);
+    schema
+}
+
+fn normalize(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(normalize),
+        Value::Object(schema) => {
+            drop_null_branches(schema);
+            if schema.get(SLOT_KEYWORD).is_some_and(Value::is_string) {
+                schema.retain(|key, _| [SLOT_KEYWORD, "default", "description"].contains(&&**key));
+                schema.insert("type".into(), json!("object"));
+            }
+            schema.values_mut().for_each(normalize);
+        }
+        _ => {}
+    }
+}
+
+fn drop_null_branches(schema: &mut Map<String, Value>) {
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [one] = types.as_slice() {
+            let one = one.clone();
+            schema.insert("type".into(), one);
+        }
+    }
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    for keyword in ["anyOf", "oneOf"] {
+        let Some(Value::Array(branches)) = schema.get_mut(keyword) else { continue };
+        branches.retain(|branch| branch.get("type").is_none_or(|name| name != "null"));
+        if let [Value::Object(one)] = branches.as_slice() {
+            let one = one.clone();
+            schema.remove(keyword);
+            for (key, value) in one {
+                schema.entry(key).or_insert(value);
+            }
+        }
+    }
+}
+
+/// A schema within a document whose `$ref`s it may follow.
+#[derive(Clone, Copy)]
+pub(super) struct Subschema<'a> {
+    document: &'a Value,
+    here: &'a Value,
+}
+
+impl<'a> Subschema<'a> {
+    pub fn root(document: &'a Value) -> Self {
+        Self { document, here: document }.followed()
+    }
+
+    fn step(self, here: &'a Value) -> Self {
+        Self { here, ..self }.followed()
+    }
+
+    /// Follows local `$ref`s; a ring of them ends somewhere.
+    fn followed(mut self) -> Self {
+        for _ in 0..8 {
+            let target = self.keyword("$ref").and_then(Value::as_str);
+            let pointer = target.and_then(|target| target.strip_prefix('#'));
+            match pointer.and_then(|pointer| self.document.pointer(pointer)) {
+                // Marks beside a `$ref` count: stop at them.
+                Some(here) if self.keyword(SLOT_KEYWORD).is_none() => self.here = here,
+                _ => break,
+            }
+        }
+        self
+    }
+
+    pub fn keyword(self, name: &str) -> Option<&'a Value> {
+        self.here.get(name)
+    }
+
+    /// The slot that this place is, if it is one.
+    pub fn slot(self) -> Option<Slot> {
+        let name = self.keyword(SLOT_KEYWORD)?.as_str()?;
+        SLOTS.into_iter().find(|slot| slot_name(*slot) == name)
+    }
+
+    /// The keys that are known here.
+    pub fn names(self) -> impl Iterator<Item = &'a str> {
+        self.keyword("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|properties| properties.keys().map(String::as_str))
+    }
+
+    /// The member `key` of a table or the item `key` of a list.
+    pub fn child(self, key: &str) -> Option<Self> {
+        let known = self.keyword("properties").and_then(|properties| properties.get(key));
+        let open = || self.keyword("additionalProperties").or_else(|| self.keyword("items"));
+        let own = known.or_else(open).filter(|schema| schema.is_object());
+        own.map(|here| self.step(here))
+            .or_else(|| self.branches()?.into_iter().find_map(|branch| branch.child(key)))
+    }
+
+    /// The object that stands for member `key` if nobody writes one.
+    pub fn implied(self, key: &str) -> Option<&'a Value> {
+        let member = self.keyword("properties")?.get(key)?;
+        let beside = member.get("default").or_else(|| self.step(member).keyword("default"));
+        beside.filter(|value| value.is_object())
+    }
+
+    /// The alternatives of an `anyOf` or `oneOf`.
+    pub fn branches(self) -> Option<Vec<Self>> {
+        let branches = self.keyword("anyOf").or_else(|| self.keyword("oneOf"))?.as_array()?;
+        Some(branches.iter().map(|branch| self.step(branch)).collect())
+    }
+
+    /// The key whose value tells the alternatives apart, and that value in each of them.
+    pub fn tagged(self) -> Option<(&'a str, Vec<&'a str>)> {
+        let branches = self.branches()?;
+        let value = |branch: Self, key| branch.child(key)?.keyword("const")?.as_str();
+        let tag = branches.first()?.names().find(|key| value(branches[0], key).is_some())?;
+        let values: Option<Vec<_>> =
+            branches.into_iter().map(|branch| value(branch, tag)).collect();
+        Some((tag, values?))
+    }
+
+    /// The strings that are allowed here, if only certain ones are.
+    pub fn choices(self) -> Option<Vec<&'a str>> {
+        if let Some(only) = self.keyword("const") {
+            return only.as_str().map(|only| vec![only]);
+        }
+        if let Some(values) = self.keyword("enum").and_then(Value::as_array) {
+            return values.iter().map(Value::as_str).collect();
+        }
+        let each: Option<Vec<Vec<&str>>> =
+            self.branches()?.into_iter().map(Self::choices).collect();
+        each.map(|each| each.concat())
+    }
+}
+
+/// The JSON schema of a config file, with the plugins of `registry`, for editors.
+///
+/// It describes one file, whose base may hold what is missing in it: so it requires nothing but
+/// `schema`. That nothing is missing from the whole is checked by [`Config::load`].
+pub fn schema(registry: &Registry) -> Value {
+    let mut schema = skeleton();
+    let mut definitions = match schema.get_mut("$defs").map(Value::take) {
+        Some(Value::Object(definitions)) => definitions,
+        _ => Map::new(),
+    };
+    for slot in SLOTS {
+        definitions.insert(slot_name(slot), one_of_the_plugins(registry, slot));
+    }
+    for entry in registry.entries() {
+        definitions.insert(definition_name(entry), definition(entry));
+    }
+    schema["$defs"] = Value::Object(definitions);
+    relax(&mut schema);
+    schema["title"] = json!("mobillm config");
+    schema["description"] = json!("A run of mobillm, or a layer over the config that it extends.");
+    schema["required"] = json!(["schema"]);
+    let own = json!({
+        "schema": {
+            "description": "Version of the config's layout.",
+            "const": SCHEMA,
+        },
+        "extends": {
+            "description": "A config that this one is laid over, relative to this file. Tables are \
+                merged; lists and values replace; another `type` drops the options of the old one.",
+            "type": "string",
+        },
+    });
+    if let (Some(properties), Value::Object(own)) = (schema["properties"].as_object_mut(), own) {
+        let tables = std::mem::replace(properties, own);
+        properties.extend(tables);
+    }
+    schema
+}
+
+fn definition_name(entry: &Entry) -> String {
+    format!("{}.{}", slot_name(entry.slot), entry.tag)
+}
+
+/// A component of `slot`: its `type` decides which options it has.
+fn one_of_the_plugins(registry: &Registry, slot: Slot) -> Value {
+    let tags: Vec<&str> = registry.of(slot).map(|entry| entry.tag).collect();
+    let cases: Vec<Value> = registry
+        .of(slot)
+        .map(|entry| {
+            json!({
+                "if": { "required": ["type"], "properties": { "type": { "const": entry.tag } } },
+                "then": { "$ref": format!("#/$defs/{}", definition_name(entry)) },
+            })
+        })
+        .collect();
+    json!({ "type": "object", "properties": { "type": { "enum": tags } }, "allOf": cases })
+}
+
+/// The options of a plugin with its `type`, its `$ref`s seen from the whole schema.
+fn definition(entry: &Entry) -> Value {
+    let mut schema = options(entry);
+    rebase(&mut schema, &format!("#/$defs/{}/", definition_name(entry)));
+    if let Value::Object(schema) = &mut schema {
+        schema.remove("$schema");
+        let properties = schema.entry("properties").or_insert_with(|| json!({}));
+        properties["type"] = json!({ "const": entry.tag });
+    }
+    schema
+}
+
+fn rebase(value: &mut Value, root: &str) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| rebase(item, root)),
+        Value::Object(members) => {
+            if let Some(Value::String(target)) = members.get_mut("$ref") {
+                *target = target.replacen("#/", root, 1);
+            }
+            members.values_mut().for_each(|member| rebase(member, root));
+        }
+        _ => {}
+    }
+}
+
+/// Drops `required` where keys may come from a base, and sends each slot to its definition.
+fn relax(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(relax),
+        Value::Object(members) => {
+            if members.contains_key("properties") {
+                members.remove("required");
+            }
+            if let Some(Value::String(slot)) = members.remove(SLOT_KEYWORD) {
+                members.insert("$ref".into(), Value::from(format!("#/$defs/{slot}")));
+            }
+            for (key, member) in members.iter_mut() {
+                // Alternatives are told apart by what they require.
+                if !["if", "anyOf", "oneOf"].contains(&key.as_str()) {
+                    relax(member);
+                }
+            }
+        }
+        _ => {}
+    }
+}

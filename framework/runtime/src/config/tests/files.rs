@@ -1,0 +1,120 @@
+//! What is laid over what, and where paths start from.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{WHOLE, at, lines, load, plugins};
+use crate::config::{Config, ConfigErrors, Loaded, Location};
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn load(&self, name: &str) -> Result<Loaded, ConfigErrors> {
+        Config::load(&self.path(name), &[], &plugins::registry())
+    }
+
+    /// The mistakes with this folder cut from them.
+    fn mistakes(&self, name: &str) -> Vec<String> {
+        let here = format!("{}/", self.0.path().display());
+        let errors = lines(self.load(name).unwrap_err());
+        errors.into_iter().map(|line| line.replace(&here, "")).collect()
+    }
+}
+
+#[test]
+fn an_absolute_config_means_the_same_from_everywhere() {
+    let folder = Folder::new(&[("deep/whole.toml", WHOLE)]);
+    let loaded = folder.load("deep/whole.toml").unwrap();
+    let again = load(&loaded.to_absolute_toml().unwrap(), &[]).unwrap();
+    let expected = Location::Path(folder.path("deep/data/sms.tsv"));
+    assert_eq!(again.location("task.train"), Some(expected));
+    assert_eq!(again.location("device.bundle"), Some(Location::Pull("minilm".into())));
+    assert_eq!(again.location("task.held_out"), None);
+}
+
+#[test]
+fn bases_are_merged_and_keep_their_lines_and_folders() {
+    let child = "schema = 1\nextends = '../base/whole.toml'\n[task]\nlabels = ['a', 'b']\n\
+                 [device]\nbundle = 'bundle'\nquantizer.type = 'test.plain'\n";
+    let folder = Folder::new(&[("base/whole.toml", WHOLE), ("top/child.toml", child)]);
+    let loaded = folder.load("top/child.toml").unwrap();
+    assert_eq!(loaded.config.task.labels, ["a", "b"]);
+    assert_eq!(*at(&loaded, "/device/quantizer"), json!({ "type": "test.plain" }));
+    let path = |key| match loaded.location(key) {
+        Some(Location::Path(path)) => fs::canonicalize(path.parent().unwrap()).ok(),
+        _ => None,
+    };
+    assert_eq!(path("device.bundle"), fs::canonicalize(folder.path("top")).ok());
+    assert_eq!(path("task.train"), None, "data/ is not there");
+    let place = loaded.locate("task.train").unwrap();
+    assert!(place.name().ends_with("base/whole.toml"));
+    assert_eq!(place.line_and_column(), Some((4, 9)));
+    assert_eq!(place.folder(), folder.path("top/../base"));
+}
+
+#[test]
+fn mistakes_in_a_base_are_told_where_they_stand() {
+    let base = WHOLE.replace("name = \"sms\"", "naem = \"sms\"");
+    let child = "schema = 1\nextends = 'base.toml'\n[training]\nepochs = 0\n";
+    let folder = Folder::new(&[("base.toml", &base), ("child.toml", child)]);
+    assert_eq!(
+        folder.mistakes("child.toml"),
+        [
+            "child.toml:4:10: training.epochs: got `0`; expected a whole number from 1 to 100000",
+            "base.toml:2:2: task.name: missing; expected a string",
+            "base.toml:3:1: task.naem: unknown key; did you mean `name`?",
+        ]
+    );
+}
+
+#[test]
+fn cycles_and_missing_bases_show_the_chain() {
+    let extends = |name: &str| format!("schema = 1\nextends = '{name}'\n");
+    let folder = Folder::new(&[
+        ("a.toml", &extends("b.toml")),
+        ("b.toml", &extends("./a.toml")),
+        ("c.toml", &extends("d.toml")),
+        ("d.toml", &extends("none.toml")),
+        ("e.toml", "schema = 1\nextends = 3\n"),
+    ]);
+    assert_eq!(
+        folder.mistakes("a.toml"),
+        ["b.toml:2:11: extends: a config cannot extend itself; the chain is a.toml -> b.toml -> \
+          ./a.toml"]
+    );
+    let missing = folder.mistakes("c.toml");
+    assert!(missing[0].starts_with("d.toml:2:11: extends: cannot read none.toml: "), "{missing:?}");
+    assert!(missing[0].ends_with("; the chain is c.toml -> d.toml -> none.toml"), "{missing:?}");
+    assert_eq!(
+        folder.mistakes("e.toml"),
+        ["e.toml:2:11: extends: this is no file; expected a path as a string"]
+    );
+}
+
+#[test]
+fn files_that_are_no_configs_are_refused() {
+    let folder = Folder::new(&[]);
+    fs::write(folder.path("latin.toml"), b"schema = 1\n# \xe4").unwrap();
+    fs::write(folder.path("large.toml"), vec![b'\n'; (1 << 20) + 1]).unwrap();
+    let refused = |name: &str| folder.mistakes(name).join("\n");
+    assert!(refused("latin.toml").contains("byte 13 is not UTF-8"));
+    assert!(refused("large.toml").contains("over 1048576 bytes"));
+    assert!(refused("none.toml").starts_with("none.toml: cannot read this file: "));
+}

@@ -1,0 +1,131 @@
+//! Held-out rows: run forward once, kept on the device, evaluated after every epoch.
+
+use std::sync::Arc;
+
+use mobillm_core::backbone::Tokens;
+use mobillm_core::privacy::PrivacyPolicy;
+use mobillm_core::quantizer::Quantizer;
+use mobillm_core::sample::{Objective, SampleId, Truth};
+use mobillm_core::side_network::SideNetwork;
+use mobillm_task::{Scores, TaskConfig};
+
+use crate::device::Tokenized;
+use crate::device::predict::KeptBatch;
+use crate::device::taps::TapPath;
+use crate::error::RunError;
+use crate::progress::{Phase, Watch};
+
+/// How answers are made and scored.
+pub struct Evaluation {
+    /// Encodes and decodes as in training.
+    pub quantizer: Arc<dyn Quantizer>,
+    /// Combines own prediction and side output.
+    pub policy: Box<dyn PrivacyPolicy>,
+    /// Says how answers are scored.
+    pub task: TaskConfig,
+}
+
+/// The kept taps and truths of the held-out rows.
+pub struct HeldOut {
+    batches: Vec<KeptBatch>,
+    /// The truths, in the order of `batches`.
+    truths: Vec<Truth>,
+    evaluation: Evaluation,
+}
+
+impl HeldOut {
+    /// Runs `rows`, named `names`, forward in micro-batches sorted by length.
+    ///
+    /// # Errors
+    /// If a stage fails or the run is to stop.
+    pub fn forward(
+        path: &mut TapPath,
+        evaluation: Evaluation,
+        rows: &Tokenized,
+        names: &[SampleId],
+        micro_batch: usize,
+        watch: &Watch<'_>,
+    ) -> Result<Self, RunError> {
+        let mut order: Vec<usize> = (0..rows.tokens.len()).collect();
+        order.sort_by_key(|&row| rows.tokens[row].ids.len());
+        watch.begin(Phase::HeldOut, order.len() as u64, 0);
+        let (mut batches, mut truths) = (Vec::new(), Vec::new());
+        for chunk in order.chunks(micro_batch) {
+            watch.check()?;
+            let tokens: Vec<&Tokens> = chunk.iter().map(|&row| &rows.tokens[row]).collect();
+            let samples: Vec<SampleId> = chunk.iter().map(|&row| names[row]).collect();
+            batches.push(KeptBatch::forward(path, &*evaluation.quantizer, &tokens, &samples)?);
+            truths.extend(chunk.iter().map(|&row| rows.truths[row]));
+            watch.advance(Phase::HeldOut, truths.len() as u64);
+        }
+        watch.end(Phase::HeldOut);
+        Ok(Self { batches, truths, evaluation })
+    }
+
+    /// Scores `network` on the held-out rows, without a forward pass.
+    ///
+    /// # Errors
+    /// If the kept taps do not fit the network, or an output is not finite.
+    pub fn evaluate(&self, network: &dyn SideNetwork) -> Result<Scores, RunError> {
+        let mut outputs = Vec::new();
+        for batch in &self.batches {
+            for (sample, output) in
+                batch.outputs(&*self.evaluation.quantizer, network)?.rows().into_iter().enumerate()
+            {
+                let mut answer = output.to_vec();
+                self.evaluation.policy.combine(batch.own(sample).as_deref(), &mut answer);
+                outputs.append(&mut answer);
+            }
+        }
+        Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs)?)
+    }
+
+    /// Scores the answers that need no training: the backbone's own, or `prior` where it has none.
+    ///
+    /// # Errors
+    /// If an answer is not finite.
+    pub fn evaluate_untrained(&self, prior: &[f32]) -> Result<Scores, RunError> {
+        let mut outputs = Vec::new();
+        for batch in &self.batches {
+            for sample in 0..batch.samples() {
+                outputs.extend(batch.own(sample).unwrap_or_else(|| prior.to_vec()));
+            }
+        }
+        Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs)?)
+    }
+}
+
+/// What to answer when nothing is known but the training rows' truths: log frequencies of the
+/// classes, or the mean of the targets.
+pub fn prior(objective: &Objective, truths: &[Truth]) -> Vec<f32> {
+    let mut sums = vec![0.0; objective.outputs()];
+    for truth in truths {
+        match *truth {
+            Truth::Class(class) => sums[class as usize] += 1.0,
+            Truth::Value(value) => sums[0] += f64::from(value),
+        }
+    }
+    let rows = truths.len().max(1) as f64;
+    let of = |sum: &f64| match objective {
+        // One imagined row of every class keeps the logarithm finite.
+        Objective::Classification { classes } => ((sum + 1.0) / (rows + *classes as f64)).ln(),
+        Objective::Regression => sum / rows,
+    };
+    sums.iter().map(|sum| of(sum) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prior_answers_the_most_frequent_class_or_the_mean() {
+        let classes = Objective::Classification { classes: 3 };
+        let truths = [Truth::Class(1), Truth::Class(1), Truth::Class(0)];
+        let prior_classes = prior(&classes, &truths);
+        assert!(prior_classes[1] > prior_classes[0] && prior_classes[0] > prior_classes[2]);
+        assert!(prior_classes.iter().all(|value| value.is_finite()));
+        let values = [Truth::Value(0.25), Truth::Value(0.75)];
+        assert_eq!(prior(&Objective::Regression, &values), [0.5]);
+    }
+}

@@ -1,0 +1,11 @@
+//! The device: runs the frozen backbone forward, lets cleared taps go, evaluates what comes back.
+
+mod held_out;
+pub mod predict;
+mod prepare;
+mod session;
+pub mod taps;
+
+pub use held_out::{Evaluation, HeldOut};
+pub use prepare::{Prepared, Tokenized, prepare, tokenize};
+pub use session::{DeviceJob, train};

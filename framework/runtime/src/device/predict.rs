@@ -1,0 +1,126 @@
+//! Answers on the device: own prediction and side network, over taps as the server would see them.
+//!
+//! The side network was trained on quantized activations, so the device quantizes and decodes in the
+//! same way before it predicts.
+
+use std::sync::Arc;
+
+use mobillm_core::activations::{ActivationBatch, Layout};
+use mobillm_core::backbone::Tokens;
+use mobillm_core::privacy::Purpose;
+use mobillm_core::quantizer::{self, QuantizeError, Quantizer};
+use mobillm_core::sample::{Objective, SampleId};
+use mobillm_core::side_network::SideNetwork;
+use ndarray::Array2;
+
+use crate::device::taps::{MicroBatch, TapPath, decode_rows};
+use crate::error::RunError;
+
+/// The encoded taps of one micro-batch, kept on the device, and the backbone's own predictions.
+pub struct KeptBatch {
+    layout: Layout,
+    hidden: usize,
+    taps: Vec<Vec<u8>>,
+    own: Option<Array2<f32>>,
+}
+
+impl KeptBatch {
+    /// Runs `tokens` forward once and keeps what a server would have been sent.
+    ///
+    /// # Errors
+    /// If a stage of the path fails.
+    pub fn forward(
+        path: &mut TapPath,
+        quantizer: &dyn Quantizer,
+        tokens: &[&Tokens],
+        samples: &[SampleId],
+    ) -> Result<Self, RunError> {
+        let batch = MicroBatch { tokens, samples, purpose: Purpose::Predict };
+        let mut kept = Self { layout: Layout::empty(), hidden: 0, taps: Vec::new(), own: None };
+        kept.own = path.forward(&batch, &mut |_, cleared| {
+            kept.layout = cleared.layout().clone();
+            kept.hidden = cleared.rows().ncols();
+            let mut payload = Vec::new();
+            quantizer::encode(quantizer, cleared, &mut payload)?;
+            kept.taps.push(payload);
+            Ok(())
+        })?;
+        Ok(kept)
+    }
+
+    /// The backbone's own prediction for `sample` of this batch.
+    pub fn own(&self, sample: usize) -> Option<Vec<f32>> {
+        self.own.as_ref().map(|own| own.row(sample).to_vec())
+    }
+
+    /// Samples in the batch.
+    pub fn samples(&self) -> usize {
+        self.layout.samples()
+    }
+
+    /// The side network's raw outputs, `[samples, outputs]`.
+    ///
+    /// # Errors
+    /// If the taps do not fit the network.
+    pub fn outputs(
+        &self,
+        quantizer: &dyn Quantizer,
+        network: &dyn SideNetwork,
+    ) -> Result<Array2<f32>, RunError> {
+        let mut taps = Vec::with_capacity(self.taps.len());
+        for payload in &self.taps {
+            let mut rows = Vec::new();
+            decode_rows(quantizer, payload, &mut rows)?;
+            taps.push(rows);
+        }
+        let batch = ActivationBatch::new(self.layout.clone(), self.hidden, taps)
+            .map_err(QuantizeError::from)?;
+        Ok(network.predict(&batch)?)
+    }
+}
+
+/// Predicts with a trained side network.
+pub struct Predictor {
+    /// The device's half of the walk.
+    pub path: TapPath,
+    /// Encodes and decodes as in training.
+    pub quantizer: Arc<dyn Quantizer>,
+    /// The trained side network.
+    pub network: Box<dyn SideNetwork>,
+    /// What the outputs are.
+    pub objective: Objective,
+}
+
+impl Predictor {
+    /// For each sample the answer: probabilities of the classes, or the scaled value.
+    ///
+    /// # Errors
+    /// If a stage fails.
+    pub fn predict(&mut self, tokens: &[&Tokens]) -> Result<Vec<Vec<f32>>, RunError> {
+        // Names matter to noise that is drawn per sample; what stays on the device needs none.
+        let samples: Vec<SampleId> = (0..tokens.len() as u64).map(SampleId).collect();
+        let kept = KeptBatch::forward(&mut self.path, &*self.quantizer, tokens, &samples)?;
+        let outputs = kept.outputs(&*self.quantizer, &*self.network)?;
+        Ok((0..tokens.len())
+            .map(|sample| {
+                let mut answer = outputs.row(sample).to_vec();
+                self.path.policy().combine(kept.own(sample).as_deref(), &mut answer);
+                if matches!(self.objective, Objective::Classification { .. }) {
+                    softmax(&mut answer);
+                }
+                answer
+            })
+            .collect())
+    }
+}
+
+/// Logits to probabilities, in place.
+pub fn softmax(logits: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for logit in logits.iter_mut() {
+        *logit = (*logit - largest).exp();
+        sum += *logit;
+    }
+    logits.iter_mut().for_each(|probability| *probability /= sum);
+}

@@ -1,0 +1,141 @@
+//! The egress manifest: every field that leaves the device, with its size.
+
+use mobillm_core::privacy::{PolicyInfo, Supervision};
+use mobillm_core::quantizer::{HEADER_BYTES, Quantizer};
+use mobillm_wire::frame::TAP_HEADER_BYTES;
+use serde::Serialize;
+
+/// What a field is sent once for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Per {
+    /// A micro-batch.
+    MicroBatch,
+    /// A sample that goes forward.
+    Sample,
+    /// A selected token of such a sample.
+    Row,
+    /// A step of training.
+    Step,
+    /// A sample of a step.
+    StepSample,
+    /// A connection.
+    Session,
+}
+
+/// One field that leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Field {
+    /// The frame that carries it.
+    pub frame: &'static str,
+    /// What it is.
+    pub field: String,
+    /// What it is sent once for.
+    pub per: Per,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// How much of everything is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Micro-batches.
+    pub micro_batches: u64,
+    /// Samples that go forward, in every epoch again.
+    pub samples: u64,
+    /// Selected tokens of these samples.
+    pub rows: u64,
+    /// Steps.
+    pub steps: u64,
+}
+
+/// Everything that leaves the device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Egress {
+    /// Its fields, in the order of the wire.
+    pub fields: Vec<Field>,
+    /// What the policy guarantees, in its own words.
+    pub guarantee: String,
+}
+
+impl Egress {
+    /// What a pipeline of `taps` tapped layers of `hidden` values sends over a transport that adds
+    /// `overhead` bytes to a frame, without the hello.
+    pub fn new(
+        taps: usize,
+        hidden: usize,
+        quantizer: &dyn Quantizer,
+        policy: &PolicyInfo,
+        overhead: usize,
+    ) -> Self {
+        let (taps, overhead) = (taps as u64, overhead as u64);
+        let row = quantizer.row_bytes(hidden) as u64;
+        let field =
+            |frame, field: &str, per, bytes| Field { frame, field: field.into(), per, bytes };
+        let supervision = match policy.supervision {
+            Some(kind) => format!("{kind:?}").to_lowercase(),
+            None => "supervision".into(),
+        };
+        let mut fields = vec![
+            field("Open", "micro-batch number and sample count", Per::MicroBatch, 13),
+            field("Open", "sample id (keyed PRF of the row number)", Per::Sample, 8),
+            field("Open", "number of selected tokens", Per::Sample, 4),
+            field(
+                "Tap",
+                "micro-batch and tap number, payload header, of all taps",
+                Per::MicroBatch,
+                taps * (TAP_HEADER_BYTES + HEADER_BYTES) as u64,
+            ),
+            field(
+                "Tap",
+                &format!("activations, {}, of all taps", quantizer.format()),
+                Per::Row,
+                taps * row,
+            ),
+            field("Supervise", "micro-batch number and sample count", Per::MicroBatch, 13),
+            field("Supervise", &supervision, Per::Sample, Supervision::BYTES as u64),
+            field("Step", "step number and sample count", Per::Step, 13),
+            field("Step", "sample id", Per::StepSample, 8),
+        ];
+        if overhead > 0 {
+            fields.push(field(
+                "(transport)",
+                "frame lengths of Open, Tap and Supervise",
+                Per::MicroBatch,
+                overhead * (taps + 2),
+            ));
+            fields.push(field("(transport)", "frame length of Step", Per::Step, overhead));
+            fields.push(field(
+                "(transport)",
+                "frame lengths of Hello and Finish",
+                Per::Session,
+                2 * overhead,
+            ));
+        }
+        fields.push(field("Finish", "kind", Per::Session, 1));
+        Self { fields, guarantee: policy.guarantee.clone() }
+    }
+
+    /// Bytes of everything in one session, a hello of `hello` bytes included. Exact for selectors
+    /// that send tokens 0, 1, 2, ...; others add 4 bytes a selected token.
+    pub fn bytes(&self, counts: &Counts, hello: u64) -> u64 {
+        let times = |per| match per {
+            Per::MicroBatch => counts.micro_batches,
+            Per::Sample | Per::StepSample => counts.samples,
+            Per::Row => counts.rows,
+            Per::Step => counts.steps,
+            Per::Session => 1,
+        };
+        hello + self.fields.iter().map(|field| field.bytes * times(field.per)).sum::<u64>()
+    }
+
+    /// Bytes of one sample with `rows` selected tokens, what it shares with others left out.
+    pub fn bytes_per_sample(&self, rows: u64) -> u64 {
+        let times = |per| match per {
+            Per::Sample | Per::StepSample => 1,
+            Per::Row => rows,
+            Per::MicroBatch | Per::Step | Per::Session => 0,
+        };
+        self.fields.iter().map(|field| field.bytes * times(field.per)).sum()
+    }
+}

@@ -1,0 +1,101 @@
+//! Why a run could not start or go on.
+
+use std::io;
+use std::path::PathBuf;
+
+use mobillm_bundle::BundleError;
+use mobillm_core::backbone::BackboneError;
+use mobillm_core::privacy::PolicyError;
+use mobillm_core::quantizer::QuantizeError;
+use mobillm_core::selector::SelectorError;
+use mobillm_core::side_network::SideNetworkError;
+use mobillm_core::transport::TransportError;
+use mobillm_task::DataError;
+use mobillm_task::metrics::ScoreError;
+use mobillm_wire::WireError;
+use thiserror::Error;
+
+use crate::config::ConfigErrors;
+
+/// Why a run could not start or go on. The message says where, what was expected and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The config has mistakes.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The data cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The bundle cannot be used.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The backbone failed.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// The selector failed.
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    /// The policy refused.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The quantizer failed.
+    #[error(transparent)]
+    Quantizer(#[from] QuantizeError),
+    /// Answers cannot be scored.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// The side network failed.
+    #[error(transparent)]
+    SideNetwork(#[from] SideNetworkError),
+    /// The link failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The other end sent what it should not.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A `pull:` name that is not on this machine.
+    #[error("{what} `pull:{name}` is not on this machine; run `mobillm pull {name}`")]
+    NotPulled {
+        /// What it is for.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A run folder that cannot be used.
+    #[error("run folder {}: {problem}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A file that could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// "read", "write", ...
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The device or the server thread of one process panicked: a defect of mobillm or a plugin.
+    #[error("the {0} thread panicked; this is a defect, please report it")]
+    Panicked(&'static str),
+    /// The run was asked to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl RunError {
+    /// For `map_err` on file operations.
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

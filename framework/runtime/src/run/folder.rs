@@ -1,0 +1,268 @@
+//! The device's run folder: opened once, locked, resumed only by the same work.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use mobillm_core::fingerprint::Fingerprint;
+use mobillm_core::sample::RunKey;
+use mobillm_wire::handshake::RunId;
+use serde::{Deserialize, Serialize};
+
+use crate::error::RunError;
+use crate::run::file::{read_json, replace, replace_json};
+use crate::run::lock;
+use crate::run::summary::{DeviceSummary, EpochSummary, LinkSummary, ServerSummary, Summary};
+
+const FORMAT: u32 = 1;
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.toml";
+const ADAPTER: &str = "adapter.safetensors";
+const SUMMARY: &str = "summary.json";
+/// Files and folders that a run writes, removed when it is begun afresh.
+const WRITTEN: [&str; 6] = [STATE, CONFIG, ADAPTER, SUMMARY, "metrics.jsonl", "server"];
+
+/// What identifies the work of a run: it resumes only if all of it is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Work {
+    /// The resolved config.
+    pub config: Fingerprint,
+    /// The rows that are used, and their split.
+    pub data: Fingerprint,
+    /// The bundle.
+    pub bundle: Fingerprint,
+}
+
+/// Where a run is: written after every epoch and at the end of every session. It holds the run's key
+/// and is readable by its owner only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunState {
+    format: u32,
+    key: [u8; 32],
+    work: Work,
+    /// Epochs whose adapter was received and evaluated.
+    pub epochs: Vec<EpochSummary>,
+    /// What each epoch has cost so far, begun ones included.
+    pub spent: Vec<Spent>,
+    /// The held-out metric without any training, once it is known.
+    pub before: Option<f64>,
+    /// Sums over the sessions so far.
+    pub device: DeviceSummary,
+    /// Sums over the sessions so far.
+    pub link: LinkSummary,
+    /// Sums over the sessions so far.
+    pub server: ServerSummary,
+    /// Sum over the sessions so far.
+    pub wall_seconds: f64,
+}
+
+/// What an epoch has cost so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spent {
+    /// Wall time.
+    pub seconds: f64,
+    /// The device's forward passes.
+    pub device_seconds: f64,
+    /// Bytes from device to server.
+    pub bytes_up: u64,
+}
+
+impl RunState {
+    /// What `epoch` has cost so far.
+    pub fn spent(&mut self, epoch: u64) -> &mut Spent {
+        let epoch = epoch as usize;
+        if self.spent.len() <= epoch {
+            self.spent.resize(epoch + 1, Spent::default());
+        }
+        &mut self.spent[epoch]
+    }
+
+    /// The run's secret.
+    pub fn key(&self) -> RunKey {
+        RunKey::new(self.key)
+    }
+
+    /// The run's public name: a function of the key that says nothing about it.
+    pub fn run_id(&self) -> RunId {
+        let key = self.key();
+        RunId(format!("{}{}", key.sample_id(u64::MAX), key.sample_id(u64::MAX - 1)))
+    }
+}
+
+/// A run folder, locked while this lives.
+pub struct RunFolder {
+    path: PathBuf,
+    /// Where the run is.
+    pub state: RunState,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Begins a run in `path`, or goes on with the unfinished one that is there.
+    ///
+    /// # Errors
+    /// If another process has the folder, it holds a finished run, or one of other work.
+    pub fn open(path: &Path, work: Work, config_toml: &str) -> Result<Self, RunError> {
+        let lock = lock(path)?;
+        let file = path.join(STATE);
+        let problem = |problem: String| RunError::Folder { path: path.to_owned(), problem };
+        let state = if file.exists() {
+            let state: RunState = read_json(&file)?;
+            check(&state, work).map_err(problem)?;
+            if path.join(SUMMARY).exists() {
+                return Err(problem("the run is finished; begin afresh with --fresh".into()));
+            }
+            state
+        } else {
+            let state = RunState {
+                format: FORMAT,
+                key: random_key()?,
+                work,
+                epochs: Vec::new(),
+                spent: Vec::new(),
+                before: None,
+                device: DeviceSummary::default(),
+                link: LinkSummary::default(),
+                server: ServerSummary::default(),
+                wall_seconds: 0.0,
+            };
+            replace(&path.join(CONFIG), config_toml.as_bytes())?;
+            replace_json(&file, &state)?;
+            state
+        };
+        Ok(Self { path: path.to_owned(), state, _lock: lock })
+    }
+
+    /// Removes what a run has written into `path`, and nothing else.
+    ///
+    /// # Errors
+    /// If another process has the folder or a file cannot be removed.
+    pub fn clear(path: &Path) -> Result<(), RunError> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let _lock = lock(path)?;
+        let entries = fs::read_dir(path).map_err(RunError::file("read", path))?;
+        for entry in entries {
+            let entry = entry.map_err(RunError::file("read", path))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !WRITTEN.contains(&&*name) && !name.starts_with("events.out.tfevents.") {
+                continue;
+            }
+            let path = entry.path();
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(RunError::file("remove", path))?;
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes [`state`](Self::state).
+    ///
+    /// # Errors
+    /// If it cannot be written; the last one then stays.
+    pub fn save(&self) -> Result<(), RunError> {
+        replace_json(&self.path.join(STATE), &self.state)
+    }
+
+    /// Writes the adapter of the last epoch so far.
+    ///
+    /// # Errors
+    /// If it cannot be written; the last one then stays.
+    pub fn save_adapter(&self, adapter: &[u8]) -> Result<(), RunError> {
+        replace(&self.path.join(ADAPTER), adapter)
+    }
+
+    /// Writes the summary, which marks the run as finished.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(&self, summary: &Summary) -> Result<(), RunError> {
+        replace_json(&self.path.join(SUMMARY), summary)
+    }
+
+    /// The resolved config of the run folder `path`.
+    pub fn config_path(path: &Path) -> PathBuf {
+        path.join(CONFIG)
+    }
+
+    /// The adapter of the run folder `path`.
+    ///
+    /// # Errors
+    /// If there is none yet, or it cannot be read.
+    pub fn adapter(path: &Path) -> Result<Vec<u8>, RunError> {
+        let file = path.join(ADAPTER);
+        if !file.exists() {
+            let problem = "no adapter.safetensors; expected the folder of a run that has trained at \
+                           least one epoch (`mobillm run CONFIG --out FOLDER`)";
+            return Err(RunError::Folder { path: path.to_owned(), problem: problem.into() });
+        }
+        fs::read(&file).map_err(RunError::file("read", file))
+    }
+}
+
+fn check(state: &RunState, work: Work) -> Result<(), String> {
+    if state.format != FORMAT {
+        return Err(format!("format {}; this release reads {FORMAT}", state.format));
+    }
+    let changed = [
+        ("config", state.work.config != work.config),
+        ("data", state.work.data != work.data),
+        ("bundle", state.work.bundle != work.bundle),
+    ];
+    let changed: Vec<&str> =
+        changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the run there was begun with another {}; put it back to go on, or begin afresh with --fresh",
+        changed.join(" and another ")
+    ))
+}
+
+fn random_key() -> Result<[u8; 32], RunError> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| RunError::File {
+        action: "read random bytes from",
+        path: "the system".into(),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(config: &[u8]) -> Work {
+        let data = Fingerprint::of(b"data");
+        Work { config: Fingerprint::of(config), data, bundle: Fingerprint::of(b"bundle") }
+    }
+
+    #[test]
+    fn a_run_goes_on_with_its_key_and_only_with_the_same_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = RunFolder::open(folder.path(), work(b"a"), "schema = 1").unwrap();
+        let id = first.state.run_id();
+        let busy = RunFolder::open(folder.path(), work(b"a"), "").err().unwrap();
+        assert!(busy.to_string().contains("another mobillm process"), "{busy}");
+        drop(first);
+        assert_eq!(RunFolder::open(folder.path(), work(b"a"), "").unwrap().state.run_id(), id);
+        let changed = RunFolder::open(folder.path(), work(b"b"), "").err().unwrap();
+        assert!(changed.to_string().contains("begun with another config;"), "{changed}");
+        fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+        RunFolder::clear(folder.path()).unwrap();
+        assert!(folder.path().join("notes.txt").exists());
+        let fresh = RunFolder::open(folder.path(), work(b"b"), "").unwrap();
+        assert_ne!(fresh.state.run_id(), id);
+    }
+}

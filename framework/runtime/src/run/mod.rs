@@ -1,0 +1,31 @@
+//! The run folder: what a run leaves behind, and what it goes on from.
+
+pub mod file;
+mod folder;
+mod ledger;
+pub mod summary;
+mod tensorboard;
+
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+
+pub use folder::{RunFolder, RunState, Work};
+pub use ledger::Ledger;
+
+use crate::error::RunError;
+
+/// Makes the folder `path` and locks it for this process.
+pub(crate) fn lock(path: &Path) -> Result<File, RunError> {
+    fs::create_dir_all(path).map_err(RunError::file("make the folder", path))?;
+    let file = path.join(".lock");
+    let lock = File::create(&file).map_err(RunError::file("write", &file))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(RunError::Folder {
+            path: path.to_owned(),
+            problem: "another mobillm process is using it; wait for it, or use another --out"
+                .into(),
+        }),
+        Err(TryLockError::Error(error)) => Err(RunError::file("lock", file)(error)),
+    }
+}

@@ -1,0 +1,93 @@
+//! A request to stop, seen by every thread of a run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long a thread may wait before it looks whether it should stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Set once, by Ctrl-C or by whoever embeds mobillm; every wait of a run looks at it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+/// Why a wait ended without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoValue {
+    /// The run was asked to stop.
+    Stopped,
+    /// The other end of the channel is gone.
+    Closed,
+}
+
+impl Stop {
+    /// Asks every thread that holds a copy to stop.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// The flag behind it, for signal handlers: setting it is a [`request`](Self::request).
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+
+    /// Whether somebody asked.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The next value of `channel`, unless the run is to stop or the channel is closed.
+    ///
+    /// # Errors
+    /// Why there is no value.
+    pub fn receive<T>(&self, channel: &flume::Receiver<T>) -> Result<T, NoValue> {
+        while !self.is_requested() {
+            match channel.recv_timeout(PATIENCE) {
+                Ok(value) => return Ok(value),
+                Err(flume::RecvTimeoutError::Disconnected) => return Err(NoValue::Closed),
+                Err(flume::RecvTimeoutError::Timeout) => {}
+            }
+        }
+        Err(NoValue::Stopped)
+    }
+
+    /// Puts `value` into a full `channel` as soon as there is room.
+    ///
+    /// # Errors
+    /// Why it could not be put there.
+    pub fn send<T>(&self, channel: &flume::Sender<T>, mut value: T) -> Result<(), NoValue> {
+        while !self.is_requested() {
+            match channel.send_timeout(value, PATIENCE) {
+                Ok(()) => return Ok(()),
+                Err(flume::SendTimeoutError::Disconnected(_)) => return Err(NoValue::Closed),
+                Err(flume::SendTimeoutError::Timeout(again)) => value = again,
+            }
+        }
+        Err(NoValue::Stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_when_the_channel_closes() {
+        let stop = Stop::default();
+        let (sender, receiver) = flume::bounded(1);
+        assert_eq!(stop.send(&sender, 1), Ok(()));
+        drop(sender);
+        assert_eq!(stop.receive(&receiver), Ok(1));
+        assert_eq!(stop.receive(&receiver), Err(NoValue::Closed));
+    }
+
+    #[test]
+    fn a_wait_ends_when_a_stop_is_requested_whatever_else_there_is_to_do() {
+        let stop = Stop::default();
+        let (sender, receiver) = flume::bounded(2);
+        assert_eq!(stop.send(&sender, 1), Ok(()));
+        stop.request();
+        assert_eq!(stop.receive(&receiver), Err(NoValue::Stopped));
+        assert_eq!(stop.send(&sender, 2), Err(NoValue::Stopped));
+    }
+}

@@ -1,0 +1,151 @@
+//! A run's result: the model and the adapter of a run folder, to predict and to evaluate with.
+
+use std::path::Path;
+
+use mobillm_bundle::BundleTokenizer;
+use mobillm_core::backbone::Tokens;
+use mobillm_core::fingerprint::Fingerprint;
+use mobillm_core::side_network::SideNetworkError;
+use mobillm_task::config::TaskConfig;
+use mobillm_task::{Scores, dataset};
+use serde::Serialize;
+
+use crate::assembly::Assembly;
+use crate::config::Config;
+use crate::device::predict::Predictor;
+use crate::device::tokenize;
+use crate::environment::Environment;
+use crate::error::RunError;
+use crate::progress::{News, Phase, Watch};
+use crate::run::RunFolder;
+
+/// A trained pipeline.
+pub struct Trained {
+    predictor: Predictor,
+    tokenizer: BundleTokenizer,
+    task: TaskConfig,
+    micro_batch: usize,
+}
+
+/// The answer to one text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Of a classification.
+    Label {
+        /// The most probable label.
+        label: String,
+        /// The probability of each label.
+        probabilities: Vec<(String, f32)>,
+        /// Tokens of the text that the model could not take.
+        truncated: usize,
+    },
+    /// Of a regression.
+    Value {
+        /// The value, in the units of the data.
+        value: f64,
+        /// Tokens of the text that the model could not take.
+        truncated: usize,
+    },
+}
+
+impl Trained {
+    /// Opens the run folder `path`; settings of the pipeline are the run's own.
+    ///
+    /// # Errors
+    /// If it has no adapter yet, or model, adapter and config do not fit together.
+    pub fn open(path: &Path, environment: &Environment) -> Result<Self, RunError> {
+        let adapter = RunFolder::adapter(path)?;
+        let loaded = Config::load(&RunFolder::config_path(path), &[], &environment.registry)?;
+        let assembly = Assembly::new(&loaded, environment)?;
+        let network = loaded.config.device.predictor.load(&adapter)?;
+        check_bundle(network.info().bundle, assembly.info.bundle)?;
+        let config = &loaded.config;
+        let predictor = Predictor {
+            path: assembly.tap_path(config, environment)?,
+            quantizer: assembly.quantizer.clone(),
+            network,
+            objective: assembly.objective,
+        };
+        let tokenizer = assembly.bundle.tokenizer(config.device.max_tokens)?;
+        let micro_batch = config.device.micro_batch;
+        Ok(Self { predictor, tokenizer, task: config.task.clone(), micro_batch })
+    }
+
+    /// Answers `texts`, each with an optional second text.
+    ///
+    /// # Errors
+    /// If a text cannot be cut into tokens or a stage fails.
+    pub fn answer(&mut self, texts: &[(&str, Option<&str>)]) -> Result<Vec<Answer>, RunError> {
+        let encoded = texts
+            .iter()
+            .map(|(text, pair)| self.tokenizer.encode(text, *pair))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut answers = Vec::with_capacity(texts.len());
+        for chunk in encoded.chunks(self.micro_batch) {
+            let tokens: Vec<&Tokens> = chunk.iter().map(|encoded| &encoded.tokens).collect();
+            for (output, encoded) in self.predictor.predict(&tokens)?.iter().zip(chunk) {
+                answers.push(answer(&self.task, output, encoded.truncated));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Scores the rows of the labelled file `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be used or a stage fails.
+    pub fn evaluate(&mut self, path: &Path, watch: &Watch<'_>) -> Result<Scores, RunError> {
+        let file = dataset::load_rows(&self.task, path)?;
+        let rows = tokenize(&file.rows, &self.tokenizer)?;
+        if rows.truncated > 0 {
+            let message = format!(
+                "{} rows are longer than the model takes and were truncated",
+                rows.truncated
+            );
+            watch.news(News::Warning { message });
+        }
+        let mut order: Vec<usize> = (0..rows.tokens.len()).collect();
+        order.sort_by_key(|&row| rows.tokens[row].ids.len());
+        watch.begin(Phase::Predict, order.len() as u64, 0);
+        let (mut outputs, mut truths) = (Vec::new(), Vec::new());
+        for chunk in order.chunks(self.micro_batch) {
+            watch.check()?;
+            let tokens: Vec<&Tokens> = chunk.iter().map(|&row| &rows.tokens[row]).collect();
+            outputs.extend(self.predictor.predict(&tokens)?.into_iter().flatten());
+            truths.extend(chunk.iter().map(|&row| rows.truths[row]));
+            watch.advance(Phase::Predict, truths.len() as u64);
+        }
+        watch.end(Phase::Predict);
+        Ok(Scores::of(&self.task, &truths, &outputs)?)
+    }
+}
+
+fn check_bundle(adapter: Fingerprint, bundle: Fingerprint) -> Result<(), SideNetworkError> {
+    if adapter == bundle {
+        return Ok(());
+    }
+    let problem = format!(
+        "it was trained on the activations of bundle {}, the config names bundle {}; import the model \
+         that it was trained with, or train again",
+        adapter.short(),
+        bundle.short()
+    );
+    Err(SideNetworkError::Adapter { problem })
+}
+
+fn answer(task: &TaskConfig, output: &[f32], truncated: usize) -> Answer {
+    match task.range {
+        None if !task.labels.is_empty() => {
+            let probabilities: Vec<(String, f32)> =
+                task.labels.iter().cloned().zip(output.iter().copied()).collect();
+            let best = probabilities.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+            let label = best.map_or_else(String::new, |(label, _)| label.clone());
+            Answer::Label { label, probabilities, truncated }
+        }
+        range => {
+            let [low, high] = range.unwrap_or([0.0, 1.0]);
+            Answer::Value { value: low + (high - low) * f64::from(output[0]), truncated }
+        }
+    }
+}
