@@ -11,7 +11,7 @@ use mobillm_task::Scores;
 /// A table with a header and right-aligned figures.
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_header(header.to_vec());
+    table.load_style(UTF8_FULL_CONDENSED).set_header(header.to_vec());
     table
 }
 

@@ -1,8 +1,43 @@
-//! The mobillm command
+//! The mobillm command: the one place that names concrete plugins.
+//!
+//! * [`with_builtins`]: the plugins that this program is linked with. Programs that embed mobillm and
+//!   want the same set call it too.
+//! * [`arguments`]: what may be written after `mobillm`.
+//! * `commands`: the subcommands; each prints its result to stdout (`--json` for machines).
+//!   Progress, notes and errors go to stderr.
+//!
+//! Exit codes: 0 done, 1 failed, 2 the command line or the config is wrong, 130 stopped by Ctrl-C; a
+//! run that was stopped goes on with the same command.
+//!
+//! # Example
+//!
+//! ```
+//! use mobillm_core::registry::Slot;
+//!
+//! let registry = mobillm_cli::with_builtins()?;
+//! assert!(registry.entry(Slot::Quantizer, "nf4").is_some());
+//! # Ok::<(), mobillm_core::registry::DuplicateTag>(())
+//! ```
+#![forbid(unsafe_code)]
 
+pub mod arguments;
+mod commands;
+mod display;
+mod machine;
+mod watcher;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use mobillm::RunError;
+use mobillm_bundle::ImportError;
 use mobillm_core::registry::{DuplicateTag, Registry};
+use mobillm_pull::PullError;
+use thiserror::Error;
 
-/// The plugins that come with the program.
+use crate::arguments::Arguments;
+
+/// The registry of every plugin that is linked into this program.
 ///
 /// # Errors
 /// If two of them claim one tag.
@@ -18,6 +53,60 @@ pub fn with_builtins() -> Result<Registry, DuplicateTag> {
     #[cfg(feature = "libtorch")]
     mobillm_adapter_libtorch::register(&mut registry)?;
     Ok(registry)
+}
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub(crate) enum CommandError {
+    /// A run, or something of it.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// An import.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A download.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// Two plugins with one tag.
+    #[error(transparent)]
+    Registry(#[from] DuplicateTag),
+    /// Reading stdin or writing stdout.
+    #[error("{0}")]
+    Terminal(#[from] std::io::Error),
+    /// A result that is no JSON.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl CommandError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(RunError::Stopped) => 130,
+            Self::Run(RunError::Config(_)) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether whoever reads our output has enough of it: `mobillm inspect ... | head`.
+    fn is_closed_pipe(&self) -> bool {
+        match self {
+            Self::Terminal(error) => error.kind() == std::io::ErrorKind::BrokenPipe,
+            Self::Json(error) => error.io_error_kind() == Some(std::io::ErrorKind::BrokenPipe),
+            _ => false,
+        }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match commands::dispatch(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
 }
 
 #[cfg(test)]
