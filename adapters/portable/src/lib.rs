@@ -1,1 +1,47 @@
-//! What every side network engine shares: architecture, initial weights, schedule and the adapter file
+//! What every side network engine shares: the architecture, its initial weights, what a batch must
+//! look like, the optimizer's rule and the adapter file.
+//!
+//! An engine (candle, libtorch) computes; this crate says what. So two engines are the same network:
+//! from one [`SideNetworkContext`](mobillm_core::side_network::SideNetworkContext) both start with
+//! the same bits, follow the same rule, and read what the other wrote.
+//!
+//! * [`Architecture`]: which network, and its options. Today `parallel-adapter`.
+//! * [`Blueprint`]: an architecture with the dimensions of one task; names and shapes of its
+//!   parameters, their initial values, and the checks that a batch must pass.
+//! * [`PooledRows`], [`Targets`]: a checked batch, as an engine wants it.
+//! * [`AdamWStep`]: one step of the optimizer, spelled out.
+//! * [`file`](mod@file): adapter and checkpoint, safetensors with one JSON header.
+//!
+//! # Example
+//!
+//! The weights that every engine starts from, through the adapter file and back:
+//!
+//! ```
+//! use mobillm_adapter_portable::{Architecture, Blueprint, file};
+//! use mobillm_core::{backbone::Pooling, fingerprint::Fingerprint, sample::Objective};
+//!
+//! let blueprint = Blueprint {
+//!     architecture: Architecture::default(),
+//!     taps: vec![0, 3, 6],
+//!     hidden: 8,
+//!     pooling: Pooling::Mean,
+//!     objective: Objective::Classification { classes: 2 },
+//!     bundle: Fingerprint::of(b"a bundle"),
+//! };
+//! let weights = blueprint.initial(42);
+//! let bytes = file::write_adapter(&blueprint, &weights)?;
+//! assert_eq!(file::read_adapter(&bytes)?, (blueprint, weights));
+//! # Ok::<(), mobillm_core::side_network::SideNetworkError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod adamw;
+mod architecture;
+mod batch;
+mod blueprint;
+pub mod file;
+
+pub use adamw::AdamWStep;
+pub use architecture::{Activation, Architecture};
+pub use batch::{PooledRows, Targets};
+pub use blueprint::{Blueprint, LAYER_NORM_EPSILON, Parameter, Training, Weights};

@@ -1,0 +1,72 @@
+//! The laws of the slot, and what this engine promises beyond them.
+
+use std::num::NonZeroUsize;
+
+use mobillm_adapter_candle::CandleSideNetworkConfig;
+use mobillm_adapter_portable::{Activation, Architecture};
+use mobillm_core::registry::{Registry, Slot};
+use mobillm_core::side_network::SideNetworkConfig;
+use mobillm_testkit::side_network::{OBJECTIVES, Toy, check, train};
+
+fn threads(threads: usize) -> CandleSideNetworkConfig {
+    CandleSideNetworkConfig { threads: NonZeroUsize::new(threads), ..Default::default() }
+}
+
+#[test]
+fn keeps_the_laws() {
+    check(&CandleSideNetworkConfig::default());
+}
+
+#[test]
+fn keeps_the_laws_with_another_bottleneck() {
+    let architecture = Architecture::ParallelAdapter { rank: 3, activation: Activation::Relu };
+    check(&CandleSideNetworkConfig { architecture, ..threads(1) });
+}
+
+#[test]
+fn threads_change_no_bit() {
+    // wide enough that the matrix products are split among threads
+    let trained = |config: &CandleSideNetworkConfig| {
+        let mut toy = Toy::new(OBJECTIVES[0], 5);
+        toy.context.hidden = 768;
+        let mut network = config.build(&toy.context).unwrap();
+        let losses = train(&mut *network, &mut toy, 5);
+        (losses, network.checkpoint().unwrap())
+    };
+    let one = trained(&threads(1));
+    for config in [threads(2), threads(3), CandleSideNetworkConfig::default()] {
+        let other = trained(&config);
+        assert_eq!(one.0, other.0);
+        assert!(one.1 == other.1, "{config:?}");
+    }
+}
+
+#[test]
+fn options_have_defaults_and_unknown_ones_are_refused() {
+    let parse = serde_json::from_str::<Box<dyn SideNetworkConfig>>;
+    let config = parse(r#"{"type":"candle","threads":2}"#).unwrap();
+    assert_eq!(format!("{config:?}"), format!("{:?}", threads(2)));
+    let nested = r#"{"type":"candle","architecture":{"type":"parallel-adapter","rank":8}}"#;
+    assert!(format!("{:?}", parse(nested).unwrap()).contains("rank: 8"));
+    assert!(parse(r#"{"type":"candle","threads":0}"#).is_err());
+    assert!(parse(r#"{"type":"candle","thread":1}"#).is_err());
+}
+
+#[test]
+fn what_cannot_be_built_is_found_and_refused() {
+    let architecture = Architecture::ParallelAdapter { rank: 0, activation: Activation::Gelu };
+    let config = CandleSideNetworkConfig { architecture, ..Default::default() };
+    let context = Toy::new(OBJECTIVES[0], 5).context;
+    assert_eq!(config.check(&context)[0].path, "architecture.rank");
+    let error = config.build(&context).err().unwrap().to_string();
+    assert_eq!(error, "adapter: architecture.rank: 0 is out of range; expected 1 to 4096");
+}
+
+#[test]
+fn registers_under_its_tag() {
+    let mut registry = Registry::new();
+    mobillm_adapter_candle::register(&mut registry).unwrap();
+    let entry = registry.entry(Slot::SideNetwork, "candle").unwrap();
+    assert_eq!(entry.origin, "mobillm-adapter-candle");
+    assert!(mobillm_adapter_candle::register(&mut registry).is_err());
+}

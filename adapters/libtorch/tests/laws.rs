@@ -1,0 +1,116 @@
+//! The laws of the slot, and that this engine and candle are one network.
+#![expect(clippy::unwrap_used, reason = "tests, and what they share")]
+
+use std::num::NonZeroU16;
+
+use mobillm_adapter_candle::CandleSideNetworkConfig;
+use mobillm_adapter_libtorch::{DeviceChoice, LibtorchSideNetworkConfig};
+use mobillm_adapter_portable::{Activation, Architecture};
+use mobillm_core::registry::{Registry, Slot};
+use mobillm_core::sample::Objective;
+use mobillm_core::side_network::{SideNetwork, SideNetworkConfig};
+use mobillm_testkit::side_network::{OBJECTIVES, Toy, check, train};
+
+const RELU: Architecture = Architecture::ParallelAdapter { rank: 3, activation: Activation::Relu };
+
+#[test]
+fn keeps_the_laws() {
+    check(&LibtorchSideNetworkConfig::default());
+}
+
+#[test]
+fn keeps_the_laws_with_another_bottleneck() {
+    check(&LibtorchSideNetworkConfig {
+        device: DeviceChoice::Cpu,
+        threads: NonZeroU16::new(1),
+        architecture: RELU,
+    });
+}
+
+/// Both engines with one architecture.
+fn pair(architecture: Architecture) -> [Box<dyn SideNetworkConfig>; 2] {
+    [
+        Box::new(CandleSideNetworkConfig { architecture, ..Default::default() }),
+        Box::new(LibtorchSideNetworkConfig { architecture, ..Default::default() }),
+    ]
+}
+
+/// A network trained for all steps of `toy`, and its losses.
+fn trained(config: &dyn SideNetworkConfig, mut toy: Toy) -> (Box<dyn SideNetwork>, Vec<f32>) {
+    let mut network = config.build(&toy.context).unwrap();
+    let losses = train(&mut *network, &mut toy, 50);
+    (network, losses)
+}
+
+/// Every objective with the default architecture, and one with another.
+fn cases() -> impl Iterator<Item = (Objective, Architecture)> {
+    let default = OBJECTIVES.map(|objective| (objective, Architecture::default()));
+    default.into_iter().chain([(OBJECTIVES[1], RELU)])
+}
+
+#[test]
+fn both_engines_start_with_the_same_bytes() {
+    for (objective, architecture) in cases() {
+        let context = Toy::new(objective, 50).context;
+        let start = pair(architecture).map(|engine| engine.build(&context).unwrap());
+        let [candle, libtorch] = start.map(|network| network.checkpoint().unwrap());
+        assert!(candle == libtorch, "{objective:?}");
+    }
+}
+
+#[test]
+fn both_engines_make_the_same_losses_for_fifty_steps() {
+    for (objective, architecture) in cases() {
+        let toy = Toy::new(objective, 50);
+        let [candle, libtorch] = pair(architecture).map(|engine| trained(&*engine, toy.clone()).1);
+        for (step, (candle, libtorch)) in candle.iter().zip(&libtorch).enumerate() {
+            let off = (candle - libtorch).abs() / candle.abs();
+            assert!(off < 1e-3, "{objective:?}, step {step}: {candle} and {libtorch}");
+        }
+    }
+}
+
+#[test]
+fn what_one_trains_the_other_loads_and_predicts_equally() {
+    for (objective, architecture) in cases() {
+        let engines = pair(architecture);
+        for (trainer, reader) in [(0, 1), (1, 0)] {
+            let toy = Toy::new(objective, 50);
+            let (network, _) = trained(&*engines[trainer], toy.clone());
+            let adapter = network.adapter().unwrap();
+            let loaded = engines[reader].load(&adapter).unwrap();
+            assert!(loaded.adapter().unwrap() == adapter, "reading and writing change no bit");
+            let (batch, _) = toy.clone().batch();
+            let (ours, theirs) =
+                (network.predict(&batch).unwrap(), loaded.predict(&batch).unwrap());
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert!((ours - theirs).abs() < 1e-4, "{objective:?}: {ours} and {theirs}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_can_change_its_engine() {
+    let toy = Toy::new(OBJECTIVES[0], 50);
+    let [candle, libtorch] = pair(Architecture::default());
+    let mut first = candle.build(&toy.context).unwrap();
+    let mut batches = toy.clone();
+    let mut losses = train(&mut *first, &mut batches, 25);
+    let mut second = libtorch.build(&toy.context).unwrap();
+    second.restore(&first.checkpoint().unwrap()).unwrap();
+    losses.extend(train(&mut *second, &mut batches, 25));
+    let (_, undisturbed) = trained(&*candle, toy);
+    for (changed, undisturbed) in losses.iter().zip(&undisturbed) {
+        assert!((changed - undisturbed).abs() < 1e-3 * undisturbed, "{changed} {undisturbed}");
+    }
+}
+
+#[test]
+fn registers_under_its_tag() {
+    let mut registry = Registry::new();
+    mobillm_adapter_libtorch::register(&mut registry).unwrap();
+    mobillm_adapter_candle::register(&mut registry).unwrap();
+    let entry = registry.entry(Slot::SideNetwork, "libtorch").unwrap();
+    assert_eq!(entry.origin, "mobillm-adapter-libtorch");
+}

@@ -1,0 +1,111 @@
+//! What the program says about the example configs.
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+
+use std::fs;
+use std::path::Path;
+
+use mobillm::config::{Config, ConfigErrors, Loaded, schema};
+use mobillm_cli::with_builtins;
+use mobillm_snapshots::{NEEDS_LIBTORCH, base, config, configs, difference, names, stems};
+
+/// Runs on both kinds of binary; what needs libtorch is told apart by this.
+const LIBTORCH: bool = cfg!(feature = "libtorch");
+
+/// Compares `text` with the snapshot `name`.
+fn check(name: &str, text: &str) {
+    assert!(names().unwrap().contains(name), "`{name}` is not in mobillm_snapshots::names()");
+    // Places as a user sees them who stands in the repository's root; no system's own words.
+    let text = text.replace("../examples/", "examples/");
+    insta::with_settings!({
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+        filters => [(r": [^:]* \(os error \d+\)", ": [the system's reason]")],
+    }, {
+        insta::assert_snapshot!(name, text);
+    });
+}
+
+fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+    Config::load(path, &[], &with_builtins().unwrap())
+}
+
+/// The examples that this binary can load.
+fn examples() -> impl Iterator<Item = (String, Loaded)> {
+    let names = configs("").unwrap().into_iter().filter(|name| LIBTORCH || name != NEEDS_LIBTORCH);
+    names.map(|name| {
+        let loaded = load(&config("", &name)).unwrap_or_else(|errors| panic!("{errors}"));
+        (name, loaded)
+    })
+}
+
+#[test]
+fn every_example_resolves() {
+    for (name, loaded) in examples() {
+        check(&format!("resolved-{name}"), loaded.to_toml());
+    }
+}
+
+#[test]
+fn a_resolved_example_resolves_to_itself() {
+    for (name, loaded) in examples() {
+        let text = loaded.to_toml();
+        let again = Config::from_toml(text, Path::new(""), &[], &with_builtins().unwrap());
+        assert_eq!(again.unwrap().to_toml(), text, "{name}");
+    }
+}
+
+#[test]
+fn every_variant_differs_from_its_base_as_it_says() {
+    for (name, loaded) in examples() {
+        if let Some(base) = base(&name).unwrap() {
+            let base = load(&config("", &base)).unwrap();
+            let difference = difference(base.resolved(), loaded.resolved());
+            assert!(!difference.is_empty(), "{name} is its base");
+            check(&format!("difference-{name}"), &difference);
+        }
+    }
+}
+
+#[test]
+fn every_bad_config_is_explained() {
+    for name in configs("bad").unwrap() {
+        let errors = load(&config("bad", &name)).expect_err(&name);
+        check(&format!("diagnostics-{name}"), &errors.to_string());
+    }
+}
+
+#[cfg(not(feature = "libtorch"))]
+#[test]
+fn a_binary_without_libtorch_says_so() {
+    let errors = load(&config("", NEEDS_LIBTORCH)).unwrap_err();
+    check("without-libtorch", &errors.to_string());
+}
+
+#[cfg(not(feature = "libtorch"))]
+#[test]
+fn the_schema_for_editors() {
+    let schema = schema(&with_builtins().unwrap());
+    check("schema", &serde_json::to_string_pretty(&schema).unwrap());
+}
+
+#[test]
+fn every_example_is_right_in_an_editor() {
+    let validator = jsonschema::validator_for(&schema(&with_builtins().unwrap())).unwrap();
+    for (name, loaded) in examples() {
+        let text = fs::read_to_string(config("", &name)).unwrap();
+        for text in [&text, loaded.to_toml()] {
+            let file: serde_json::Value = toml::from_str(text).unwrap();
+            validator.validate(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn no_snapshot_is_left_behind() {
+    let folder = Path::new("tests/snapshots");
+    let found: Vec<String> = stems(folder, "snap").unwrap();
+    let names = names().unwrap();
+    let unreferenced: Vec<_> = found.iter().filter(|name| !names.contains(*name)).collect();
+    assert!(unreferenced.is_empty(), "delete these snapshots: {unreferenced:?}");
+    assert_eq!(stems(folder, "new").unwrap(), Vec::<String>::new(), "accept or delete these");
+}
