@@ -27,6 +27,7 @@ pub struct OnnxBackboneConfig {
     pub threads: Option<usize>,
     /// The ONNX Runtime library, version 1.31 or later. Left out: what the environment variable
     /// ORT_DYLIB_PATH names, else what `mobillm pull onnxruntime` fetched.
+    #[schemars(extend("x-mobillm-path" = true))]
     pub library: Option<PathBuf>,
 }
 

@@ -1,15 +1,8 @@
 //! What the server may see.
 //!
 //! Nothing leaves the device but through [`release`] and [`release_supervision`]: they alone make a
-//! [`Cleared`] and a [`ClearedSupervision`], encoding takes nothing else, and both run the policy.
-//! What is not cleared cannot be encoded:
-//!
-//! ```compile_fail
-//! use mobillm_core::{activations::Selected, privacy::Cleared};
-//! fn smuggle(selected: Selected) -> Cleared {
-//!     Cleared { selected }
-//! }
-//! ```
+//! [`Cleared`] and a [`ClearedSupervision`], encoding takes nothing else, and both run the policy;
+//! a test shows that what is not cleared does not even compile.
 //!
 //! Straight about its limit: the type shows that *a* policy ran, not that the policy is a good one.
 //! A malicious policy can pass everything through.

@@ -86,6 +86,9 @@ impl Assembly {
         info.max_tokens =
             config.device.max_tokens.map_or(info.max_tokens, |n| n.min(info.max_tokens));
         let objective = config.task.objective();
+        // What cannot be built is not asked for its layers.
+        let mistakes = config.device.selector.check(&info);
+        report(loaded, vec![("device.selector", mistakes)])?;
         let selector = config.device.selector.build(&info);
         let taps = selector.layers(&info);
         let context = SideNetworkContext {
@@ -123,15 +126,17 @@ impl Assembly {
         SideNetworkContext { steps, ..self.context.clone() }
     }
 
-    /// Loads the backbone and puts the device's half of the walk together.
+    /// Loads the backbone, after a look at every byte of its bundle, and puts the device's half of the
+    /// walk together.
     ///
     /// # Errors
-    /// If the backbone cannot be loaded.
+    /// If the bundle is damaged or the backbone cannot be loaded.
     pub fn tap_path(
         &self,
         config: &Config,
         environment: &Environment,
     ) -> Result<TapPath, RunError> {
+        self.bundle.verify()?;
         let context = BackboneContext {
             bundle: self.bundle.path().to_owned(),
             taps: self.taps.clone(),
@@ -183,15 +188,21 @@ fn check(
     context: &SideNetworkContext,
 ) -> Result<(), ConfigErrors> {
     let Config { device, link, server, .. } = &loaded.config;
-    let found: [(&str, Vec<Diagnostic>); 7] = [
-        ("device.backbone", device.backbone.check(info)),
-        ("device.selector", device.selector.check(info)),
-        ("device.privacy", device.privacy.check(&context.objective)),
-        ("device.quantizer", device.quantizer.check(info.hidden)),
-        ("link.transport", link.transport.check()),
-        ("server.side_network", server.side_network.check(context)),
-        ("device.predictor", device.predictor.check(context)),
-    ];
+    report(
+        loaded,
+        vec![
+            ("device.backbone", device.backbone.check(info)),
+            ("device.privacy", device.privacy.check(&context.objective)),
+            ("device.quantizer", device.quantizer.check(info.hidden)),
+            ("link.transport", link.transport.check()),
+            ("server.side_network", server.side_network.check(context)),
+            ("device.predictor", device.predictor.check(context)),
+        ],
+    )
+}
+
+/// All of `found`, with the places where they stand in the config.
+fn report(loaded: &Loaded, found: Vec<(&str, Vec<Diagnostic>)>) -> Result<(), ConfigErrors> {
     let diagnostics: Vec<Diagnostic> = found
         .into_iter()
         .flat_map(|(key, found)| found.into_iter().map(move |diagnostic| diagnostic.under(key)))

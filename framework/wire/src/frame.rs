@@ -137,7 +137,7 @@ pub fn encode_tap(
     Ok(out.into())
 }
 
-/// Encodes cleared supervision: the only way for it onto the wire.
+/// Encodes cleared supervision.
 pub fn encode_supervision(micro_batch: u64, cleared: &[ClearedSupervision]) -> Bytes {
     let supervision = cleared.iter().map(|cleared| cleared.supervision().clone()).collect();
     Frame::Supervise(Supervise { micro_batch, supervision }).encode()
@@ -441,6 +441,42 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Frame::parse(bytes.into());
         }
+    }
+
+    /// The bytes of version 1: what one release wrote, every later one of that version reads.
+    #[test]
+    fn the_layout_is_the_one_of_the_specification() {
+        let hex = |frame: Frame| -> String {
+            frame.encode().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let samples = vec![(SampleId(1), vec![0, 1]), (SampleId(2), vec![5])];
+        assert_eq!(
+            hex(Frame::Open(Open { micro_batch: 3, samples })),
+            "040300000000000000020000000100000000000000040000000200000000000000\
+             0300000005000000"
+        );
+        let payload = Bytes::from_static(&[0xaa]);
+        assert_eq!(
+            hex(Frame::Tap(Tap { micro_batch: 3, tap: 2, payload })),
+            "0503000000000000000200aa"
+        );
+        let supervision = vec![Supervision::Label(1), Supervision::Value(1.0)];
+        assert_eq!(
+            hex(Frame::Supervise(Supervise { micro_batch: 3, supervision })),
+            "060300000000000000020000000001000000010000803f"
+        );
+        assert_eq!(
+            hex(Frame::Step(Step { step: 4, samples: vec![SampleId(2)] })),
+            "070400000000000000010000000200000000000000"
+        );
+        let ack = Ack { step: 4, samples: 1, loss: 0.5, learning_rate: 0.25, seconds: 2.0 };
+        let ack = hex(Frame::Ack(ack));
+        assert_eq!(ack, "080400000000000000010000000000003f000000000000d03f0000000000000040");
+        assert_eq!(ack.len() / 2, ACK_BYTES);
+        let bytes = Bytes::from_static(&[0xbb]);
+        assert_eq!(hex(Frame::Adapter(Adapter { epoch: 1, bytes })), "0901000000bb");
+        assert_eq!(hex(Frame::Finish), "0a");
+        assert_eq!(hex(Frame::Failure("no".into())), "0b6e6f");
     }
 
     #[test]

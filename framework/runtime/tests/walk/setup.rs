@@ -64,7 +64,16 @@ impl Setup {
     }
 
     pub fn load(&self, sets: &[&str]) -> Loaded {
-        let text = r#"
+        self.load_text(&self.config_text(), sets)
+    }
+
+    pub fn load_text(&self, text: &str, sets: &[&str]) -> Loaded {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        Config::from_toml(text, self.folder.path(), &sets, &self.environment.registry).unwrap()
+    }
+
+    pub fn config_text(&self) -> String {
+        r#"
             schema = 1
             [task]
             name = "toy"
@@ -86,9 +95,8 @@ impl Setup {
             epochs = 4
             batch = 4
             optimizer = { learning_rate = 0.02 }
-        "#;
-        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
-        Config::from_toml(text, self.folder.path(), &sets, &self.environment.registry).unwrap()
+        "#
+        .to_owned()
     }
 
     pub fn options(&self, out: &str) -> RunOptions {
