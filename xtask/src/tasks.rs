@@ -37,7 +37,7 @@ fn release_folder() -> PathBuf {
 /// runner's own rules; then the docs are left out.
 pub(crate) fn test(arguments: &[String]) -> Result<(), Failure> {
     let needs = Needs::everything()?;
-    let mut tests = cargo(if has_nextest() { &["nextest", "run"] } else { &["test", "--tests"] });
+    let mut tests = cargo(if has_nextest() { &["nextest", "run", "--no-fail-fast"] } else { &["test", "--tests", "--no-fail-fast"] });
     if !arguments.iter().any(|word| word.starts_with("-p") || word.starts_with("--package")) {
         tests.arg("--workspace");
     }
