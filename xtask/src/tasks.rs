@@ -10,6 +10,9 @@ use crate::process::{Failure, cargo, run, run_keeping};
 /// The quickstart's run folder, relative to the checkout.
 const RUN: &str = "runs/quickstart";
 
+/// The crates that can be built with libtorch in them.
+const WITH_LIBTORCH: &str = "mobillm-cli/libtorch,mobillm-snapshots/libtorch";
+
 /// From nothing to a fine-tuned model: all of it by the binary that users have.
 pub(crate) fn quickstart(arguments: &[String]) -> Result<(), Failure> {
     takes_nothing("quickstart", arguments)?;
@@ -37,13 +40,24 @@ fn release_folder() -> PathBuf {
 /// runner's own rules; then the docs are left out.
 pub(crate) fn test(arguments: &[String]) -> Result<(), Failure> {
     let needs = Needs::everything()?;
-    let mut tests = cargo(if has_nextest() { &["nextest", "run", "--no-fail-fast"] } else { &["test", "--tests", "--no-fail-fast"] });
+    let runner = || {
+        cargo(if has_nextest() {
+            &["nextest", "run", "--no-fail-fast"]
+        } else {
+            &["test", "--tests", "--no-fail-fast"]
+        })
+    };
+    let mut tests = runner();
     if !arguments.iter().any(|word| word.starts_with("-p") || word.starts_with("--package")) {
         tests.arg("--workspace");
     }
     tests.args(arguments);
     let mut runs = vec![tests];
     if arguments.is_empty() {
+        // The base binary does without libtorch, so what needs it is a second build of two crates.
+        let mut with_libtorch = runner();
+        with_libtorch.args(["--workspace", "--features", WITH_LIBTORCH, "libtorch"]);
+        runs.push(with_libtorch);
         runs.push(cargo(&["test", "--doc", "--workspace"]));
     }
     let mut closing = Vec::new();
@@ -73,6 +87,17 @@ pub(crate) fn lint(arguments: &[String]) -> Result<(), Failure> {
     run(&mut cargo(&["fmt", "--all", "--", "--check"]))?;
     let needs = Needs::the_workspace()?;
     let clippy = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    run(needs.tell(&mut cargo(clippy)))?;
+    let clippy = &[
+        "clippy",
+        "--workspace",
+        "--features",
+        WITH_LIBTORCH,
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
     run(needs.tell(&mut cargo(clippy)))?;
     let mut docs = cargo(&["doc", "--workspace", "--no-deps"]);
     run(needs.tell(&mut docs).env("RUSTDOCFLAGS", "-D warnings"))

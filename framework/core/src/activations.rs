@@ -125,6 +125,11 @@ impl Selected {
         ArrayViewMut2::from_shape(shape, &mut self.values).expect("length was checked by new")
     }
 
+    /// The rows, one after the other.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// The memory, for the next tap.
     pub fn into_values(self) -> Vec<f32> {
         self.values

@@ -236,15 +236,12 @@ pub fn release_supervision(
 }
 
 fn check_finite(selected: &Selected) -> Result<(), PolicyError> {
-    let rows = selected.rows();
-    let Some(values) = rows.as_slice() else {
-        return Ok(());
-    };
     // One pass that the compiler vectorizes: anything times zero is zero, unless it is not finite.
-    if values.chunks(4096).all(|chunk| chunk.iter().map(|value| value * 0.0).sum::<f32>() == 0.0) {
+    let is_finite = |chunk: &[f32]| chunk.iter().map(|value| value * 0.0).sum::<f32>() == 0.0;
+    if selected.values().chunks(4096).all(is_finite) {
         return Ok(());
     }
-    match rows.indexed_iter().find(|(_, value)| !value.is_finite()) {
+    match selected.rows().indexed_iter().find(|(_, value)| !value.is_finite()) {
         Some(((row, _), &value)) => {
             Err(PolicyError::NotFinite { layer: selected.layer(), row, value })
         }

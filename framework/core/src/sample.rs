@@ -3,24 +3,23 @@
 //! A run is durable, a connection is not: a sample must have the same name whenever it is sent, and
 //! that name must tell the server nothing. It is a pseudo-random function of the run's key and the
 //! row, never a hash of the content, which would let the server test for texts it knows.
+//!
+//! What it does not hide: the order of an epoch is a function of the seed, which the server has in
+//! its config. A server that also has the data file can tell which row a sample is.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// The secret of one run, kept on the device.
-#[derive(Clone, PartialEq, Eq)]
+/// The secret of one run, kept on the device: serialized into the run's own folder and nowhere else.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct RunKey([u8; 32]);
 
 impl RunKey {
     /// A key of 32 random bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
-    }
-
-    /// The key's bytes, for the run's own folder and nowhere else.
-    pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 
     /// The name of row `row`: the first 8 bytes of HMAC-SHA256(key, row).
@@ -42,7 +41,7 @@ impl std::fmt::Debug for RunKey {
     }
 }
 
-/// A sample's name on the wire: stable over resume, meaningless to the server.
+/// A sample's name on the wire: stable over resume, and nothing of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SampleId(pub u64);
 

@@ -12,6 +12,7 @@ use mobillm_core::registry::Slot;
 use mobillm_core::sample::Objective;
 use mobillm_core::selector::Selector;
 use mobillm_core::side_network::SideNetworkContext;
+use mobillm_wire::handshake::{Hello, RunId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -78,9 +79,7 @@ impl Assembly {
     /// If the bundle cannot be used, or with every mistake that only the model's dimensions show.
     pub fn new(loaded: &Loaded, environment: &Environment) -> Result<Self, RunError> {
         let config = &loaded.config;
-        let path = environment
-            .locate(loaded, "device.bundle", "the model")?
-            .ok_or(RunError::NotPulled { what: "the model", name: String::new() })?;
+        let path = environment.required(loaded, "device.bundle", "the model")?;
         let bundle = Bundle::open(&path)?;
         let mut info = bundle.info().clone();
         info.max_tokens =
@@ -105,13 +104,16 @@ impl Assembly {
         let quantizer: Arc<dyn Quantizer> = Arc::from(config.device.quantizer.build());
         let policy = config.device.privacy.build(&objective).info();
         let overhead = config.link.transport.build().overhead();
-        let egress = Egress::new(taps.len(), info.hidden, &*quantizer, &policy, overhead);
+        let pipeline = pipeline(loaded);
+        // A run's own id is as long as this one.
+        let hello = Hello::new(RunId("0".repeat(32)), pipeline, context.clone(), 0);
+        let egress = Egress::new(&hello, &*quantizer, &policy, overhead);
         Ok(Self {
             bundle,
             info,
             taps,
             objective,
-            pipeline: pipeline(loaded),
+            pipeline,
             policy,
             egress,
             selector,

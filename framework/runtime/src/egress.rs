@@ -2,8 +2,15 @@
 
 use mobillm_core::privacy::{PolicyInfo, Supervision};
 use mobillm_core::quantizer::{HEADER_BYTES, Quantizer};
-use mobillm_wire::frame::TAP_HEADER_BYTES;
+use mobillm_wire::frame::{Frame, TAP_HEADER_BYTES};
+use mobillm_wire::handshake::Hello;
 use serde::Serialize;
+
+use crate::device::GAVE_UP;
+
+/// What a hello tells of a run, beside that it is one.
+const HELLO: &str = "run id, fingerprints of pipeline and bundle, taps, width, pooling, objective, \
+                     optimizer, seed, number of steps, progress";
 
 /// What a field is sent once for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +28,8 @@ pub enum Per {
     StepSample,
     /// A connection.
     Session,
+    /// A device that gives up.
+    Failure,
 }
 
 /// One field that leaves.
@@ -59,16 +68,17 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// What a pipeline of `taps` tapped layers of `hidden` values sends over a transport that adds
-    /// `overhead` bytes to a frame, without the hello.
+    /// What a pipeline sends whose device says `hello`, over a transport that adds `overhead` bytes
+    /// to a frame.
     pub fn new(
-        taps: usize,
-        hidden: usize,
+        hello: &Hello,
         quantizer: &dyn Quantizer,
         policy: &PolicyInfo,
         overhead: usize,
     ) -> Self {
-        let (taps, overhead) = (taps as u64, overhead as u64);
+        let (taps, hidden) = (hello.side_network.taps.len() as u64, hello.side_network.hidden);
+        let overhead = overhead as u64;
+        let hello = Frame::Hello(Box::new(hello.clone())).encode().len() as u64;
         let row = quantizer.row_bytes(hidden) as u64;
         let field =
             |frame, field: &str, per, bytes| Field { frame, field: field.into(), per, bytes };
@@ -77,6 +87,7 @@ impl Egress {
             None => "supervision".into(),
         };
         let mut fields = vec![
+            field("Hello", HELLO, Per::Session, hello),
             field("Open", "micro-batch number and sample count", Per::MicroBatch, 13),
             field("Open", "sample id (keyed PRF of the row number)", Per::Sample, 8),
             field("Open", "number of selected tokens", Per::Sample, 4),
@@ -105,28 +116,33 @@ impl Egress {
                 overhead * (taps + 2),
             ));
             fields.push(field("(transport)", "frame length of Step", Per::Step, overhead));
-            fields.push(field(
+            let field = field(
                 "(transport)",
                 "frame lengths of Hello and Finish",
                 Per::Session,
                 2 * overhead,
-            ));
+            );
+            fields.push(field);
         }
         fields.push(field("Finish", "kind", Per::Session, 1));
+        let failure = Frame::Failure(GAVE_UP.to_owned()).encode().len() as u64;
+        fields.push(field("Failure", "that the device gave up", Per::Failure, failure + overhead));
         Self { fields, guarantee: policy.guarantee.clone() }
     }
 
-    /// Bytes of everything in one session, a hello of `hello` bytes included. Exact for selectors
+    /// Bytes of everything in one undisturbed session, but for the digits of the numbers in its
+    /// hello, which is written as JSON: there the manifest has 0 for the steps. Exact for selectors
     /// that send tokens 0, 1, 2, ...; others add 4 bytes a selected token.
-    pub fn bytes(&self, counts: &Counts, hello: u64) -> u64 {
+    pub fn bytes(&self, counts: &Counts) -> u64 {
         let times = |per| match per {
             Per::MicroBatch => counts.micro_batches,
             Per::Sample | Per::StepSample => counts.samples,
             Per::Row => counts.rows,
             Per::Step => counts.steps,
             Per::Session => 1,
+            Per::Failure => 0,
         };
-        hello + self.fields.iter().map(|field| field.bytes * times(field.per)).sum::<u64>()
+        self.fields.iter().map(|field| field.bytes * times(field.per)).sum::<u64>()
     }
 
     /// Bytes of one sample with `rows` selected tokens, what it shares with others left out.
@@ -134,7 +150,7 @@ impl Egress {
         let times = |per| match per {
             Per::Sample | Per::StepSample => 1,
             Per::Row => rows,
-            Per::MicroBatch | Per::Step | Per::Session => 0,
+            Per::MicroBatch | Per::Step | Per::Session | Per::Failure => 0,
         };
         self.fields.iter().map(|field| field.bytes * times(field.per)).sum()
     }

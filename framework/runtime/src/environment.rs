@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mobillm_core::backbone::NativeLibraries;
+use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::Registry;
 
 use crate::config::{Loaded, Location};
@@ -25,6 +26,22 @@ impl Environment {
     /// An environment of plugins alone: no native library, nothing fetched.
     pub fn new(registry: Registry) -> Self {
         Self { registry, libraries: NativeLibraries::default(), pulled: Box::new(|_| None) }
+    }
+
+    /// The path that `key` of a config names, which every config has.
+    ///
+    /// # Errors
+    /// If it names something that was not fetched.
+    pub fn required(
+        &self,
+        loaded: &Loaded,
+        key: &str,
+        what: &'static str,
+    ) -> Result<PathBuf, RunError> {
+        self.locate(loaded, key, what)?.ok_or_else(|| {
+            let missing = Diagnostic::new(key, "this is missing").expected("a path or `pull:NAME`");
+            loaded.errors([missing]).into()
+        })
     }
 
     /// The path that `key` of a config names, or `None` if it is not set.

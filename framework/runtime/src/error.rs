@@ -62,6 +62,15 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// One text where the task has pairs, or two where it has none.
+    #[error(
+        "{}", if *pairs { "the run was trained on pairs of texts; give the second one with --pair" }
+        else { "the run was trained on single texts; leave --pair out" }
+    )]
+    Pairs {
+        /// Whether the task has pairs.
+        pairs: bool,
+    },
     /// A run folder that cannot be used.
     #[error("run folder {}: {problem}", path.display())]
     Folder {
@@ -97,5 +106,16 @@ impl RunError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
+    }
+}
+
+/// Stopping is no failure: what fails while tidying up is then the news.
+pub(crate) fn and_tidied<T>(
+    result: Result<T, RunError>,
+    tidied: Result<(), RunError>,
+) -> Result<T, RunError> {
+    match (result, tidied) {
+        (Ok(_) | Err(RunError::Stopped), Err(error)) => Err(error),
+        (result, _) => result,
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mobillm_core::transport::{FrameSink, FrameSource, Lane, Link, Transport, TransportError};
@@ -16,8 +17,15 @@ use tokio::task::JoinHandle;
 use crate::error::RunError;
 use crate::stop::{NoValue, Stop};
 
-/// Frames that may wait to be sent: enough to keep the link busy, few enough to hold the device back.
-const OUTGOING_FRAMES: usize = 16;
+/// Frames that may wait to be sent: one under way and one behind it keep the link busy, and the
+/// device never holds the taps of many layers.
+const OUTGOING_FRAMES: usize = 2;
+
+/// How long a new link may stay silent. A server may be busy with another device.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// How long the last words of an end may take.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Bytes that crossed a link, the transport's own included.
 #[derive(Debug, Default)]
@@ -98,10 +106,26 @@ impl ThreadLink {
     /// # Errors
     /// If the link is broken, the frame is none, or the run is to stop.
     pub fn receive(&self, stop: &Stop) -> Result<Option<Frame>, RunError> {
-        match stop.receive(&self.incoming) {
+        self.receive_before(stop, None)
+    }
+
+    /// The first frame of a new link, which the other end owes within some seconds.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive), and if nothing comes.
+    pub fn receive_first(&self, stop: &Stop) -> Result<Option<Frame>, RunError> {
+        self.receive_before(stop, Some(Instant::now() + HANDSHAKE))
+    }
+
+    fn receive_before(
+        &self,
+        stop: &Stop,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Frame>, RunError> {
+        match stop.receive(&self.incoming, deadline) {
             Ok(bytes) => Ok(Some(Frame::parse(bytes)?)),
             Err(NoValue::Closed) => self.take_error().map_or(Ok(None), |error| Err(error.into())),
-            Err(NoValue::Stopped) => Err(RunError::Stopped),
+            Err(why) => Err(self.explain(why)),
         }
     }
 
@@ -117,26 +141,49 @@ impl ThreadLink {
         }
     }
 
-    /// Tells the other end why this one gives up, and closes the link.
-    pub fn fail(self, error: &RunError) {
-        let failure = Frame::Failure(error.to_string()).encode();
+    /// Tells the other end that this one gives up, and closes the link.
+    pub fn fail(self, message: &str) {
+        let failure = Frame::Failure(message.to_owned()).encode();
         // The link may be what failed; then there is nobody to tell.
-        let _ = self.outgoing.try_send((failure, Lane::Control));
+        let _ = self.outgoing.send_timeout((failure, Lane::Control), GRACE);
         self.close();
     }
 
-    /// Sends what is under way and closes the link.
+    /// Sends what is under way and closes the link; an end that does not read is not waited for.
     pub fn close(self) {
-        drop(self.outgoing);
-        // The task ends by itself; that it was cancelled with its runtime is no news.
-        let _ = self.handle.block_on(self.writer);
+        let Self { outgoing, incoming, writer, handle, .. } = self;
+        // With the receiver our reader ends, and with it whoever waits to send to us.
+        drop((outgoing, incoming));
+        let writing = writer.abort_handle();
+        if handle.block_on(async { tokio::time::timeout(GRACE, writer).await }).is_err() {
+            writing.abort();
+        }
     }
 
     fn explain(&self, why: NoValue) -> RunError {
         match why {
             NoValue::Stopped => RunError::Stopped,
-            NoValue::Closed => self.take_error().unwrap_or(TransportError::Closed).into(),
+            NoValue::Late => {
+                let problem = format!(
+                    "nothing came for {} s; is the other end mobillm, and free?",
+                    HANDSHAKE.as_secs()
+                );
+                WireError::Frame { problem }.into()
+            }
+            NoValue::Closed => self
+                .last_words()
+                .unwrap_or_else(|| self.take_error().unwrap_or(TransportError::Closed).into()),
         }
+    }
+
+    /// Why the other end went, if it said so.
+    fn last_words(&self) -> Option<RunError> {
+        while let Ok(bytes) = self.incoming.recv_timeout(GRACE) {
+            if let Ok(frame @ (Frame::Failure(_) | Frame::Refuse(_))) = Frame::parse(bytes) {
+                return Some(unexpected(&frame, "another frame").into());
+            }
+        }
+        None
     }
 
     fn take_error(&self) -> Option<TransportError> {

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mobillm_core::fingerprint::Fingerprint;
+use mobillm_core::side_network::SideNetworkError;
 use mobillm_core::transport::{Link, Listener, TransportError};
 use mobillm_task::schedule::Sizes;
 use mobillm_task::{Scores, TaskConfig, dataset};
@@ -14,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::assembly::{Assembly, pipeline};
 use crate::config::{Config, Loaded};
-use crate::device::{DeviceJob, Evaluation, Prepared, prepare, train};
+use crate::device::{DeviceJob, Evaluation, GAVE_UP, Prepared, prepare, train};
 use crate::environment::Environment;
 use crate::error::RunError;
 use crate::link::ThreadLink;
@@ -44,7 +45,7 @@ pub fn run(
     options: &RunOptions,
     watch: &Watch<'_>,
 ) -> Result<Summary, RunError> {
-    let (device, mut folder) = DeviceSide::open(loaded, environment, options, watch)?;
+    let (device, mut folder) = DeviceSide::open(loaded, environment, options, watch, false)?;
     let mut server_folder = ServerFolder::open(&options.out.join("server"))?;
     let io = io_runtime()?;
     let transport = loaded.config.link.transport.build();
@@ -62,7 +63,7 @@ pub fn run(
         (trained, server.join().unwrap_or(Err(RunError::Panicked("server"))))
     });
     first_cause(trained, served.map(|_| ()))?;
-    finish(loaded, &folder, &device.prepared, options, None)
+    finish(loaded, &folder, options)
 }
 
 /// The device's half. It waits for the server as long as the transport does.
@@ -76,13 +77,13 @@ pub fn device(
     watch: &Watch<'_>,
 ) -> Result<Summary, RunError> {
     needs_processes(loaded)?;
-    let (device, mut folder) = DeviceSide::open(loaded, environment, options, watch)?;
+    let (device, mut folder) = DeviceSide::open(loaded, environment, options, watch, true)?;
     let io = io_runtime()?;
     let transport = loaded.config.link.transport.build();
     let link = io.block_on(unless_stopped(watch, transport.connect()))?;
     let link = ThreadLink::new(io.handle(), link, &*transport, device.waiting_frames());
     device.train(&mut folder, link, watch)?;
-    finish(loaded, &folder, &device.prepared, options, peak_resident_bytes())
+    finish(loaded, &folder, options)
 }
 
 /// The server's half: serves one run in `folder`, over as many connections as it takes.
@@ -112,7 +113,13 @@ pub fn server(loaded: &Loaded, folder: &Path, watch: &Watch<'_>) -> Result<(), R
                 );
                 watch.news(News::Warning { message });
             }
-            Err(error @ (RunError::Wire(_) | RunError::Transport(_))) => {
+            // What a device did wrong is no reason to leave the others alone.
+            Err(
+                error @ (RunError::Wire(_)
+                | RunError::Transport(_)
+                | RunError::Quantizer(_)
+                | RunError::SideNetwork(SideNetworkError::Batch { .. })),
+            ) => {
                 watch.news(News::Warning { message: format!("{error}; waiting for a device") });
             }
             Err(error) => return Err(error),
@@ -126,6 +133,8 @@ struct DeviceSide<'a> {
     environment: &'a Environment,
     assembly: Assembly,
     prepared: Prepared,
+    began: Instant,
+    own_process: bool,
 }
 
 impl<'a> DeviceSide<'a> {
@@ -134,7 +143,9 @@ impl<'a> DeviceSide<'a> {
         environment: &'a Environment,
         options: &RunOptions,
         watch: &Watch<'_>,
+        own_process: bool,
     ) -> Result<(Self, RunFolder), RunError> {
+        let began = Instant::now();
         let assembly = Assembly::new(loaded, environment)?;
         let prepared = prepare_data(loaded, environment, &assembly, watch)?;
         let toml = loaded
@@ -149,7 +160,7 @@ impl<'a> DeviceSide<'a> {
             bundle: assembly.info.bundle,
         };
         let folder = RunFolder::open(&options.out, work, &toml)?;
-        Ok((Self { loaded, environment, assembly, prepared }, folder))
+        Ok((Self { loaded, environment, assembly, prepared, began, own_process }, folder))
     }
 
     fn train(
@@ -158,12 +169,12 @@ impl<'a> DeviceSide<'a> {
         link: ThreadLink,
         watch: &Watch<'_>,
     ) -> Result<(), RunError> {
-        let Self { loaded, environment, assembly, prepared } = self;
+        let Self { loaded, environment, assembly, prepared, began, own_process } = self;
         let config = &loaded.config;
         let path = match assembly.tap_path(config, environment) {
             Ok(path) => path,
             Err(error) => {
-                link.fail(&error);
+                link.fail(GAVE_UP);
                 return Err(error);
             }
         };
@@ -182,6 +193,8 @@ impl<'a> DeviceSide<'a> {
             predictor: &*config.device.predictor,
             micro_batch: config.device.micro_batch,
             ahead: config.link.ahead as u64,
+            began: *began,
+            own_process: *own_process,
         };
         train(job, evaluation, folder, link, watch)
     }
@@ -204,7 +217,7 @@ pub fn prepare_data(
     watch: &Watch<'_>,
 ) -> Result<Prepared, RunError> {
     let Config { task, device, training, .. } = &loaded.config;
-    let train = environment.locate(loaded, "task.train", "the data")?.unwrap_or_default();
+    let train = environment.required(loaded, "task.train", "the data")?;
     let held_out = environment.locate(loaded, "task.held_out", "the data")?;
     let dataset = dataset::load(task, &train, held_out.as_deref())?;
     let tokenizer = assembly.bundle.tokenizer(device.max_tokens)?;
@@ -224,6 +237,8 @@ fn server_job(loaded: &Loaded) -> ServerJob<'_> {
         pipeline: pipeline(loaded),
         quantizer: loaded.config.device.quantizer.build().into(),
         side_network: &*loaded.config.server.side_network,
+        objective: loaded.config.task.objective(),
+        training: &loaded.config.training,
         checkpoint_steps: loaded.config.server.checkpoint_steps as u64,
     }
 }
@@ -285,6 +300,7 @@ fn first_cause(device: Result<(), RunError>, server: Result<(), RunError>) -> Re
         )
     };
     match (device, server) {
+        (Err(RunError::Stopped), Err(server)) if !told(&server) => Err(server),
         (Err(device), Err(server)) if told(&device) && !matches!(server, RunError::Stopped) => {
             Err(server)
         }
@@ -300,18 +316,10 @@ fn positive_f1(task: &TaskConfig, scores: &Scores) -> Option<f64> {
     }
 }
 
-fn finish(
-    loaded: &Loaded,
-    folder: &RunFolder,
-    prepared: &Prepared,
-    options: &RunOptions,
-    peak_rss_bytes: Option<u64>,
-) -> Result<Summary, RunError> {
+fn finish(loaded: &Loaded, folder: &RunFolder, options: &RunOptions) -> Result<Summary, RunError> {
     let state = &folder.state;
-    let mut device = state.device.clone();
-    device.peak_rss_bytes = peak_rss_bytes;
     let mut link = state.link.clone();
-    link.bytes_up_per_sample = link.bytes_up as f64 / device.samples_forwarded.max(1) as f64;
+    link.bytes_up_per_sample = link.bytes_up as f64 / state.device.samples_forwarded.max(1) as f64;
     let last = state.epochs.last().map(|epoch| &epoch.eval);
     let eval = EvalSummary {
         metric: last.map_or_else(String::new, |scores| scores.main().0.to_owned()),
@@ -320,26 +328,16 @@ fn finish(
         macro_f1: last.and_then(|scores| scores.macro_f1()),
         positive_f1: last.and_then(|scores| positive_f1(&loaded.config.task, scores)),
     };
-    let mut server = state.server.clone();
-    server.steps = prepared.schedule.steps();
     let summary = Summary {
         format: summary::FORMAT,
         variant: options.variant.clone(),
         eval,
-        device,
+        device: state.device.clone(),
         link,
-        server,
+        server: state.server.clone(),
         epochs: state.epochs.clone(),
         wall_seconds: state.wall_seconds,
     };
     folder.finish(&summary)?;
     Ok(summary)
-}
-
-/// The most memory that this process ever held, where the system tells.
-fn peak_resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a thread may wait before it looks whether it should stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -18,6 +18,8 @@ pub enum NoValue {
     Stopped,
     /// The other end of the channel is gone.
     Closed,
+    /// Nothing came in time.
+    Late,
 }
 
 impl Stop {
@@ -36,16 +38,24 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The next value of `channel`, unless the run is to stop or the channel is closed.
+    /// The next value of `channel`, unless the run is to stop, the channel is closed, or nothing
+    /// comes before `deadline`.
     ///
     /// # Errors
     /// Why there is no value.
-    pub fn receive<T>(&self, channel: &flume::Receiver<T>) -> Result<T, NoValue> {
+    pub fn receive<T>(
+        &self,
+        channel: &flume::Receiver<T>,
+        deadline: Option<Instant>,
+    ) -> Result<T, NoValue> {
         while !self.is_requested() {
             match channel.recv_timeout(PATIENCE) {
                 Ok(value) => return Ok(value),
                 Err(flume::RecvTimeoutError::Disconnected) => return Err(NoValue::Closed),
                 Err(flume::RecvTimeoutError::Timeout) => {}
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(NoValue::Late);
             }
         }
         Err(NoValue::Stopped)
@@ -77,8 +87,15 @@ mod tests {
         let (sender, receiver) = flume::bounded(1);
         assert_eq!(stop.send(&sender, 1), Ok(()));
         drop(sender);
-        assert_eq!(stop.receive(&receiver), Ok(1));
-        assert_eq!(stop.receive(&receiver), Err(NoValue::Closed));
+        assert_eq!(stop.receive(&receiver, None), Ok(1));
+        assert_eq!(stop.receive(&receiver, None), Err(NoValue::Closed));
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let (_sender, receiver) = flume::bounded::<u8>(1);
+        let late = Stop::default().receive(&receiver, Some(Instant::now()));
+        assert_eq!(late, Err(NoValue::Late));
     }
 
     #[test]
@@ -87,7 +104,7 @@ mod tests {
         let (sender, receiver) = flume::bounded(2);
         assert_eq!(stop.send(&sender, 1), Ok(()));
         stop.request();
-        assert_eq!(stop.receive(&receiver), Err(NoValue::Stopped));
+        assert_eq!(stop.receive(&receiver, None), Err(NoValue::Stopped));
         assert_eq!(stop.send(&sender, 2), Err(NoValue::Stopped));
     }
 }

@@ -72,11 +72,15 @@ impl Trained {
         Ok(Self { predictor, tokenizer, task: config.task.clone(), micro_batch })
     }
 
-    /// Answers `texts`, each with an optional second text.
+    /// Answers `texts`, each with a second text if the task has pairs.
     ///
     /// # Errors
-    /// If a text cannot be cut into tokens or a stage fails.
+    /// If a second text is missing or one too many, a text cannot be cut into tokens or a stage fails.
     pub fn answer(&mut self, texts: &[(&str, Option<&str>)]) -> Result<Vec<Answer>, RunError> {
+        let pairs = self.task.columns.pair.is_some();
+        if texts.iter().any(|(_, pair)| pair.is_some() != pairs) {
+            return Err(RunError::Pairs { pairs });
+        }
         let encoded = texts
             .iter()
             .map(|(text, pair)| self.tokenizer.encode(text, *pair))
@@ -97,7 +101,9 @@ impl Trained {
     /// If the file cannot be used or a stage fails.
     pub fn evaluate(&mut self, path: &Path, watch: &Watch<'_>) -> Result<Scores, RunError> {
         let file = dataset::load_rows(&self.task, path)?;
-        let rows = tokenize(&file.rows, &self.tokenizer)?;
+        watch.begin(Phase::Tokenize, file.rows.len() as u64, 0);
+        let rows = tokenize(&file.rows, &self.tokenizer, 0, watch)?;
+        watch.end(Phase::Tokenize);
         if rows.truncated > 0 {
             let message = format!(
                 "{} rows are longer than the model takes and were truncated",

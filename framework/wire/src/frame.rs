@@ -57,8 +57,15 @@ pub struct Tap {
     pub micro_batch: u64,
     /// Index among the tapped layers.
     pub tap: u16,
-    /// What the quantizer wrote for all rows of the micro-batch.
-    pub payload: Bytes,
+    payload: Bytes,
+}
+
+impl Tap {
+    /// What the quantizer wrote for all rows of the micro-batch. Only [`encode_tap`] makes one, of
+    /// what a policy has cleared.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
 }
 
 /// What to train on, in the order of the micro-batch's samples.
@@ -66,8 +73,20 @@ pub struct Tap {
 pub struct Supervise {
     /// The micro-batch.
     pub micro_batch: u64,
+    supervision: Vec<Supervision>,
+}
+
+impl Supervise {
+    /// A frame of what a policy has cleared, one for each sample.
+    pub fn new(micro_batch: u64, cleared: &[ClearedSupervision]) -> Self {
+        let supervision = cleared.iter().map(|cleared| cleared.supervision().clone()).collect();
+        Self { micro_batch, supervision }
+    }
+
     /// One for each sample.
-    pub supervision: Vec<Supervision>,
+    pub fn into_supervision(self) -> Vec<Supervision> {
+        self.supervision
+    }
 }
 
 /// Train on these samples now.
@@ -135,12 +154,6 @@ pub fn encode_tap(
     out.extend_from_slice(&tap.to_le_bytes());
     quantizer::encode(quantizer, cleared, &mut out)?;
     Ok(out.into())
-}
-
-/// Encodes cleared supervision.
-pub fn encode_supervision(micro_batch: u64, cleared: &[ClearedSupervision]) -> Bytes {
-    let supervision = cleared.iter().map(|cleared| cleared.supervision().clone()).collect();
-    Frame::Supervise(Supervise { micro_batch, supervision }).encode()
 }
 
 impl Frame {
@@ -275,19 +288,21 @@ fn write_open(out: &mut Vec<u8>, open: &Open) {
     }
 }
 
-/// Rows that one sample may have: far more than any model's tokens, few enough to allocate.
-const MAX_ROWS: usize = 1 << 20;
+/// Rows that a micro-batch may have: more than the largest one of a config with the longest samples,
+/// and few enough to allocate their positions, which need not be in the frame.
+const MAX_ROWS: usize = 1 << 23;
 
 fn read_open(reader: &mut Reader) -> Result<Open, WireError> {
     let micro_batch = reader.u64("micro-batch")?;
     let count = reader.count("samples", 12)?;
-    let mut samples = Vec::with_capacity(count);
+    let (mut samples, mut total) = (Vec::with_capacity(count), 0);
     for _ in 0..count {
         let id = SampleId(reader.u64("id")?);
         let word = reader.u32("rows")?;
         let rows = (word >> 1) as usize;
-        if rows > MAX_ROWS {
-            return Err(frame_error(format!("sample {id}: {rows} rows; at most {MAX_ROWS}")));
+        total += rows;
+        if total > MAX_ROWS {
+            return Err(frame_error(format!("a micro-batch of more than {MAX_ROWS} rows")));
         }
         let positions = if word & 1 == 0 {
             (0..rows as u32).collect()
@@ -379,112 +394,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn frames() -> impl Strategy<Value = Frame> {
-        let positions = prop_oneof![
-            (0u32..40).prop_map(|rows| (0..rows).collect::<Vec<_>>()),
-            proptest::collection::vec(any::<u32>(), 0..9),
-        ];
-        let samples = proptest::collection::vec((any::<u64>().prop_map(SampleId), positions), 0..5);
-        let supervision = prop_oneof![
-            any::<u32>().prop_map(Supervision::Label),
-            (-1e9f32..1e9).prop_map(Supervision::Value)
-        ];
-        let bytes = proptest::collection::vec(any::<u8>(), 0..99).prop_map(Bytes::from);
-        prop_oneof![
-            (any::<u64>(), samples)
-                .prop_map(|(micro_batch, samples)| { Frame::Open(Open { micro_batch, samples }) }),
-            (any::<u64>(), any::<u16>(), bytes.clone()).prop_map(|(micro_batch, tap, payload)| {
-                Frame::Tap(Tap { micro_batch, tap, payload })
-            }),
-            (any::<u64>(), proptest::collection::vec(supervision, 0..9)).prop_map(
-                |(micro_batch, supervision)| Frame::Supervise(Supervise {
-                    micro_batch,
-                    supervision
-                })
-            ),
-            (any::<u64>(), proptest::collection::vec(any::<u64>().prop_map(SampleId), 0..9))
-                .prop_map(|(step, samples)| Frame::Step(Step { step, samples })),
-            (any::<u64>(), any::<u32>(), -1e9f32..1e9, 0.0..1.0, 0.0..9.0).prop_map(
-                |(step, samples, loss, learning_rate, seconds)| {
-                    Frame::Ack(Ack { step, samples, loss, learning_rate, seconds })
-                }
-            ),
-            (any::<u32>(), bytes)
-                .prop_map(|(epoch, bytes)| Frame::Adapter(Adapter { epoch, bytes })),
-            Just(Frame::Finish),
-            ".*".prop_map(Frame::Failure),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn a_frame_is_read_as_it_was_written(frame in frames()) {
-            prop_assert_eq!(Frame::parse(frame.encode())?, frame);
-        }
-
-        #[test]
-        fn a_cut_or_lengthened_frame_never_panics(frame in frames(), cut in 0usize..200) {
-            let bytes = frame.encode();
-            let cut = cut.min(bytes.len());
-            let _ = Frame::parse(bytes.slice(..cut));
-            let mut longer = bytes.to_vec();
-            longer.extend_from_slice(&[0; 3]);
-            let _ = Frame::parse(longer.into());
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Frame::parse(bytes.into());
-        }
-    }
-
-    /// The bytes of version 1: what one release wrote, every later one of that version reads.
-    #[test]
-    fn the_layout_is_the_one_of_the_specification() {
-        let hex = |frame: Frame| -> String {
-            frame.encode().iter().map(|byte| format!("{byte:02x}")).collect()
-        };
-        let samples = vec![(SampleId(1), vec![0, 1]), (SampleId(2), vec![5])];
-        assert_eq!(
-            hex(Frame::Open(Open { micro_batch: 3, samples })),
-            "040300000000000000020000000100000000000000040000000200000000000000\
-             0300000005000000"
-        );
-        let payload = Bytes::from_static(&[0xaa]);
-        assert_eq!(
-            hex(Frame::Tap(Tap { micro_batch: 3, tap: 2, payload })),
-            "0503000000000000000200aa"
-        );
-        let supervision = vec![Supervision::Label(1), Supervision::Value(1.0)];
-        assert_eq!(
-            hex(Frame::Supervise(Supervise { micro_batch: 3, supervision })),
-            "060300000000000000020000000001000000010000803f"
-        );
-        assert_eq!(
-            hex(Frame::Step(Step { step: 4, samples: vec![SampleId(2)] })),
-            "070400000000000000010000000200000000000000"
-        );
-        let ack = Ack { step: 4, samples: 1, loss: 0.5, learning_rate: 0.25, seconds: 2.0 };
-        let ack = hex(Frame::Ack(ack));
-        assert_eq!(ack, "080400000000000000010000000000003f000000000000d03f0000000000000040");
-        assert_eq!(ack.len() / 2, ACK_BYTES);
-        let bytes = Bytes::from_static(&[0xbb]);
-        assert_eq!(hex(Frame::Adapter(Adapter { epoch: 1, bytes })), "0901000000bb");
-        assert_eq!(hex(Frame::Finish), "0a");
-        assert_eq!(hex(Frame::Failure("no".into())), "0b6e6f");
-    }
-
-    #[test]
-    fn a_count_that_cannot_be_there_is_refused_before_anything_is_allocated() {
-        let mut bytes = vec![kind::STEP];
-        bytes.extend_from_slice(&0u64.to_le_bytes());
-        bytes.extend_from_slice(&u32::MAX.to_le_bytes());
-        let error = Frame::parse(bytes.into()).unwrap_err();
-        assert_eq!(error.to_string(), "frame: 4294967295 samples do not fit into 0 bytes");
-    }
-}
+mod tests;

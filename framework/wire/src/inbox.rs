@@ -116,7 +116,7 @@ impl Inbox {
         };
         let rows: usize = open.samples.iter().map(|(_, positions)| positions.len()).sum();
         let wrong = |source| WireError::Payload { micro_batch, tap: index, source };
-        let payload = Payload::parse(&tap.payload, &*self.quantizer).map_err(wrong)?;
+        let payload = Payload::parse(tap.payload(), &*self.quantizer).map_err(wrong)?;
         if (payload.rows, payload.hidden) != (rows, self.hidden) {
             let problem = format!(
                 "expected {rows} rows of {}, got {} of {}",
@@ -124,7 +124,7 @@ impl Inbox {
             );
             return Err(wrong(QuantizeError::Payload { problem }));
         }
-        *slot = Some(tap.payload.slice_ref(payload.bytes));
+        *slot = Some(tap.payload().slice_ref(payload.bytes));
         Ok(())
     }
 
@@ -133,7 +133,8 @@ impl Inbox {
         let open =
             self.open.remove(&micro_batch).ok_or_else(|| not_open("Supervise", micro_batch))?;
         let refuse = |problem: String| Err(WireError::Order { frame: "Supervise", problem });
-        let (expected, got) = (open.samples.len(), supervise.supervision.len());
+        let supervision = supervise.into_supervision();
+        let (expected, got) = (open.samples.len(), supervision.len());
         if expected != got {
             return refuse(format!("micro-batch {micro_batch} has {expected} samples, got {got}"));
         }
@@ -142,7 +143,7 @@ impl Inbox {
         };
         let row_bytes = self.quantizer.row_bytes(self.hidden);
         let mut start = 0;
-        for ((id, positions), supervision) in open.samples.into_iter().zip(supervise.supervision) {
+        for ((id, positions), supervision) in open.samples.into_iter().zip(supervision) {
             let end = start + positions.len() * row_bytes;
             let taps = taps.iter().map(|tap| tap.slice(start..end)).collect();
             start = end;

@@ -75,7 +75,7 @@ pub enum WireError {
     #[error("{0}")]
     Handshake(handshake::Refusal),
     /// The other end gave up.
-    #[error("the {end} reports: {message}")]
+    #[error("the {end} gave up: {message}")]
     Other {
         /// "device" or "server".
         end: &'static str,

@@ -1,4 +1,5 @@
 //! The inbox's laws, over frames as a device sends them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use mobillm_core::privacy::Supervision;
 use mobillm_core::quantizer::{Quantizer, QuantizerConfig};
 use mobillm_core::sample::SampleId;
 use mobillm_quantizers::Nf4Config;
-use mobillm_wire::frame::{Frame, Open, Step, Supervise, Tap};
+use mobillm_wire::frame::{Frame, Open, Step};
 use mobillm_wire::inbox::{Event, Inbox};
 use proptest::prelude::*;
 
@@ -37,13 +38,21 @@ fn open(micro_batch: u64, samples: &[(u64, u32)]) -> Frame {
     Frame::Open(Open { micro_batch, samples })
 }
 
+/// A tap or supervision as it comes from a device: only a policy's clearance makes one here.
 fn tap(micro_batch: u64, tap: u16, rows: usize) -> Frame {
-    Frame::Tap(Tap { micro_batch, tap, payload: payload(rows) })
+    let mut bytes = vec![5];
+    bytes.extend(micro_batch.to_le_bytes());
+    bytes.extend(tap.to_le_bytes());
+    bytes.extend(payload(rows));
+    Frame::parse(bytes.into()).unwrap()
 }
 
 fn supervise(micro_batch: u64, labels: &[u32]) -> Frame {
-    let supervision = labels.iter().map(|&label| Supervision::Label(label)).collect();
-    Frame::Supervise(Supervise { micro_batch, supervision })
+    let mut bytes = vec![6];
+    bytes.extend(micro_batch.to_le_bytes());
+    bytes.extend((labels.len() as u32).to_le_bytes());
+    labels.iter().for_each(|&label| bytes.extend(Supervision::Label(label).to_bytes()));
+    Frame::parse(bytes.into()).unwrap()
 }
 
 fn step(step: u64, samples: &[u64]) -> Frame {
@@ -104,7 +113,7 @@ fn what_is_out_of_order_is_refused_with_what_was_expected() {
     assert!(refused(vec![step(1, &[])]).contains("expected step 0, got 1"));
     assert!(refused(vec![step(0, &[3])]).contains("is not here"));
     assert!(
-        refused(vec![Frame::Failure("no disk".into())]).contains("the device reports: no disk")
+        refused(vec![Frame::Failure("no disk".into())]).contains("the device gave up: no disk")
     );
 }
 

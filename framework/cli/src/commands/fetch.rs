@@ -4,14 +4,14 @@ use std::path::Path;
 
 use mobillm_bundle::import as import_bundle;
 use mobillm_core::backbone::BackboneInfo;
-use mobillm_pull::{Cache, Kind, Stage, catalogue, locate};
+use mobillm_pull::{Cache, Stage, catalogue, locate};
 use serde_json::json;
 
 use super::{Outcome, print};
 use crate::CommandError;
 use crate::arguments::{Arguments, ImportArguments, PullArguments};
 use crate::display::bytes;
-use crate::machine::bundle_path;
+use crate::machine::{bundle_path, is_model};
 use crate::watcher::Watcher;
 
 pub(super) fn import(arguments: &Arguments, import: &ImportArguments) -> Outcome {
@@ -37,7 +37,7 @@ pub(super) fn pull(arguments: &Arguments, pull: &PullArguments) -> Outcome {
     if pull.names.is_empty() {
         return list(arguments, &cache);
     }
-    let watcher = Watcher::new(arguments.quiet)?;
+    let watcher = Watcher::new(arguments.quiet);
     for name in &pull.names {
         let path = fetch(&cache, name, &watcher)?;
         print(arguments.json, &json!({ "name": name, "path": path }), || {
@@ -62,14 +62,17 @@ fn fetch(cache: &Cache, name: &str, watcher: &Watcher) -> Result<std::path::Path
         bar.set_position(progress.done);
     })?;
     bar.finish_and_clear();
-    let is_model = catalogue().iter().any(|item| item.name == name && item.kind == Kind::Model);
-    if !is_model {
+    if !is_model(name) {
         return Ok(path);
     }
     let bundle = bundle_path(cache, name);
     if !bundle.exists() {
         watcher.line(&format!("making a bundle of {name}"));
-        import_bundle(&path, &bundle)?;
+        match import_bundle(&path, &bundle) {
+            // Another process has made it in the meantime.
+            Err(_) if bundle.exists() => {}
+            imported => drop(imported?),
+        }
     }
     Ok(bundle)
 }

@@ -1,6 +1,7 @@
 //! The device: runs the frozen backbone forward, lets cleared taps go, evaluates what comes back.
 
 mod held_out;
+mod meter;
 pub mod predict;
 mod prepare;
 mod session;
@@ -8,4 +9,4 @@ pub mod taps;
 
 pub use held_out::{Evaluation, HeldOut};
 pub use prepare::{Prepared, Tokenized, prepare, tokenize};
-pub use session::{DeviceJob, train};
+pub use session::{DeviceJob, GAVE_UP, train};

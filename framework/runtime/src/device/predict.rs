@@ -8,12 +8,12 @@ use std::sync::Arc;
 use mobillm_core::activations::{ActivationBatch, Layout};
 use mobillm_core::backbone::Tokens;
 use mobillm_core::privacy::Purpose;
-use mobillm_core::quantizer::{self, QuantizeError, Quantizer};
+use mobillm_core::quantizer::{self, Payload, QuantizeError, Quantizer};
 use mobillm_core::sample::{Objective, SampleId};
 use mobillm_core::side_network::SideNetwork;
 use ndarray::Array2;
 
-use crate::device::taps::{MicroBatch, TapPath, decode_rows};
+use crate::device::taps::{MicroBatch, TapPath};
 use crate::error::RunError;
 
 /// The encoded taps of one micro-batch, kept on the device, and the backbone's own predictions.
@@ -69,8 +69,9 @@ impl KeptBatch {
     ) -> Result<Array2<f32>, RunError> {
         let mut taps = Vec::with_capacity(self.taps.len());
         for payload in &self.taps {
+            let payload = Payload::parse(payload, quantizer)?;
             let mut rows = Vec::new();
-            decode_rows(quantizer, payload, &mut rows)?;
+            quantizer::decode(quantizer, &payload, &mut rows)?;
             taps.push(rows);
         }
         let batch = ActivationBatch::new(self.layout.clone(), self.hidden, taps)

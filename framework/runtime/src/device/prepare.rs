@@ -136,8 +136,8 @@ pub fn prepare(
 ) -> Result<Prepared, RunError> {
     let total = (dataset.train.len() + dataset.held_out.len()) as u64;
     watch.begin(Phase::Tokenize, total, 0);
-    let train = tokenize(&dataset.train, tokenizer)?;
-    let held_out = tokenize(&dataset.held_out, tokenizer)?;
+    let train = tokenize(&dataset.train, tokenizer, 0, watch)?;
+    let held_out = tokenize(&dataset.held_out, tokenizer, train.tokens.len(), watch)?;
     watch.end(Phase::Tokenize);
     for (part, rows) in [("training", &train), ("held-out", &held_out)] {
         if rows.truncated > 0 {
@@ -162,13 +162,23 @@ pub fn prepare(
     Ok(Prepared { train, held_out, schedule, fingerprint: dataset.fingerprint, report })
 }
 
-/// Cuts `rows` into tokens.
+/// Cuts `rows` into tokens; `done` rows were before them.
 ///
 /// # Errors
-/// If a text cannot be cut into tokens.
-pub fn tokenize(rows: &[Row], tokenizer: &BundleTokenizer) -> Result<Tokenized, RunError> {
+/// If a text cannot be cut into tokens or the run is to stop.
+pub fn tokenize(
+    rows: &[Row],
+    tokenizer: &BundleTokenizer,
+    done: usize,
+    watch: &Watch<'_>,
+) -> Result<Tokenized, RunError> {
+    const ROWS_BETWEEN_LOOKS: usize = 256;
     let mut tokenized = Tokenized { tokens: Vec::new(), truths: Vec::new(), truncated: 0 };
-    for row in rows {
+    for (at, row) in rows.iter().enumerate() {
+        if at % ROWS_BETWEEN_LOOKS == 0 {
+            watch.check()?;
+            watch.advance(Phase::Tokenize, (done + at) as u64);
+        }
         let encoded = tokenizer.encode(&row.text, row.pair.as_deref())?;
         tokenized.truncated += usize::from(encoded.truncated > 0);
         tokenized.tokens.push(encoded.tokens);

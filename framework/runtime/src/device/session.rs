@@ -14,17 +14,18 @@ use mobillm_core::sample::{RunKey, SampleId};
 use mobillm_core::side_network::{SideNetworkConfig, SideNetworkContext, StepReport};
 use mobillm_core::transport::{Lane, TransportError};
 use mobillm_task::schedule::Window;
-use mobillm_wire::frame::{Ack, Adapter, Frame, Open, Step, encode_supervision, encode_tap};
+use mobillm_wire::frame::{Ack, Adapter, Frame, Open, Step, Supervise, encode_tap};
 use mobillm_wire::handshake::Hello;
 
 use crate::device::held_out::{Evaluation, HeldOut, prior};
+use crate::device::meter::Meter;
 use crate::device::prepare::Prepared;
 use crate::device::taps::{MicroBatch, TapPath};
-use crate::error::RunError;
+use crate::error::{RunError, and_tidied};
 use crate::link::{ThreadLink, unexpected};
 use crate::progress::{News, Phase, Watch};
 use crate::run::summary::EpochSummary;
-use crate::run::{Ledger, RunFolder};
+use crate::run::{Ledger, RunFolder, Spent};
 
 /// What a device trains with.
 pub struct DeviceJob<'a> {
@@ -46,7 +47,15 @@ pub struct DeviceJob<'a> {
     pub micro_batch: usize,
     /// Steps that may be on their way to the server when the next window begins.
     pub ahead: u64,
+    /// When the session began, reading the data included.
+    pub began: Instant,
+    /// Whether the device has its process to itself, so that its memory can be told.
+    pub own_process: bool,
 }
+
+/// What the server hears when a device fails. The error itself may hold paths and activations: it
+/// stays on the device.
+pub const GAVE_UP: &str = "its own output says why";
 
 /// Trains until the last epoch is evaluated. The state in `folder` says how far it came, whatever
 /// happens.
@@ -60,21 +69,20 @@ pub fn train(
     link: ThreadLink,
     watch: &Watch<'_>,
 ) -> Result<(), RunError> {
-    let started = Instant::now();
-    let result = Session::begin(job, evaluation, folder, &link, watch).and_then(|mut session| {
+    let mut meter = Meter::new(link.traffic().clone(), job.began, job.own_process);
+    let session = Session::begin(job, evaluation, folder, &link, watch, &mut meter);
+    let result = session.and_then(|mut session| {
         let result = session.run();
-        result.and(session.ledger.flush())
+        session.meter.book_epoch(&mut session.folder.state);
+        and_tidied(result, session.ledger.flush().and(session.save()))
     });
-    let traffic = link.traffic().clone();
     match &result {
         Ok(()) | Err(RunError::Stopped) => link.close(),
-        Err(error) => link.fail(error),
+        Err(_) => link.fail(GAVE_UP),
     }
-    let state = &mut folder.state;
-    state.wall_seconds += started.elapsed().as_secs_f64();
-    state.link.bytes_up += traffic.sent();
-    state.link.bytes_down += traffic.received();
-    result.and(folder.save())
+    // The last frame's bytes are counted only now.
+    meter.book(&mut folder.state);
+    and_tidied(result, folder.save())
 }
 
 struct Session<'a> {
@@ -91,8 +99,7 @@ struct Session<'a> {
     trained: u64,
     /// Micro-batches sent.
     micro_batches: u64,
-    /// When the epoch that is evaluated next began, or this session.
-    epoch_began: Instant,
+    meter: &'a mut Meter,
 }
 
 impl<'a> Session<'a> {
@@ -103,12 +110,13 @@ impl<'a> Session<'a> {
         folder: &'a mut RunFolder,
         link: &'a ThreadLink,
         watch: &'a Watch<'a>,
+        meter: &'a mut Meter,
     ) -> Result<Self, RunError> {
         let mut ledger = Ledger::open(folder.path(), job.prepared.schedule.steps_per_epoch())?;
         let first_step = shake_hands(&job, folder, &ledger, link, watch)?;
         ledger.take_back(first_step)?;
         let began = Instant::now();
-        let key = folder.state.key();
+        let key = folder.state.key().clone();
         let (train, rows) = (&job.prepared.train, &job.prepared.held_out);
         let first = train.tokens.len() as u64;
         let names: Vec<SampleId> =
@@ -118,6 +126,7 @@ impl<'a> Session<'a> {
         let before = held_out.evaluate_untrained(&prior(&job.context.objective, &train.truths))?;
         folder.state.before = Some(before.main().1);
         folder.state.device.eval_seconds += began.elapsed().as_secs_f64();
+        meter.begin_epoch();
         Ok(Self {
             job,
             folder,
@@ -129,13 +138,20 @@ impl<'a> Session<'a> {
             first_step,
             trained: first_step,
             micro_batches: 0,
-            epoch_began: Instant::now(),
+            meter,
         })
     }
 
     fn run(&mut self) -> Result<(), RunError> {
         let schedule = &self.job.prepared.schedule;
         self.watch.begin(Phase::Train, schedule.steps(), self.first_step);
+        // What was missed comes first: until it is here, the server does not read.
+        let missed = self.first_step / schedule.steps_per_epoch();
+        while self.ledger.steps() < self.first_step
+            || (self.folder.state.epochs.len() as u64) < missed
+        {
+            self.wait()?;
+        }
         if self.first_step < schedule.steps() {
             for window in schedule.window_of_step(self.first_step)..schedule.windows() {
                 let window = schedule.window(window);
@@ -172,11 +188,8 @@ impl<'a> Session<'a> {
     }
 
     fn note_step(&mut self, ack: &Ack) -> Result<(), RunError> {
-        // After a resume the server first sends again what was lost: steps before the first.
+        // After a resume the server first sends again what was missed: steps before the first.
         self.trained = self.trained.max(ack.step + 1);
-        let server = &mut self.folder.state.server;
-        server.train_seconds += ack.seconds;
-        server.steps += 1;
         self.ledger.step(ack)?;
         let &Ack { step, loss, learning_rate, .. } = ack;
         self.watch.news(News::Step { report: StepReport { step, loss, learning_rate } });
@@ -202,14 +215,16 @@ impl<'a> Session<'a> {
         self.watch.news(News::Epoch { epoch, metric: metric.to_owned(), value });
         let train_loss = self.ledger.mean_loss(epoch);
         let state = &mut self.folder.state;
-        let seconds = self.epoch_began.elapsed().as_secs_f64();
-        let spent = state.spent(u64::from(epoch));
-        spent.seconds += seconds;
-        let (seconds, device_seconds, bytes_up) =
-            (spent.seconds, spent.device_seconds, spent.bytes_up);
+        self.meter.book_epoch(state);
+        let Spent { seconds, device_seconds, bytes_up } = *state.spent(u64::from(epoch));
         state.epochs.push(EpochSummary { seconds, device_seconds, bytes_up, train_loss, eval });
         state.device.eval_seconds += began.elapsed().as_secs_f64();
-        self.epoch_began = Instant::now();
+        self.save()
+    }
+
+    fn save(&mut self) -> Result<(), RunError> {
+        self.folder.state.server = self.ledger.server();
+        self.meter.book(&mut self.folder.state);
         self.folder.save()
     }
 
@@ -291,7 +306,7 @@ impl<'a> Session<'a> {
             let truth = truths[row];
             cleared.push(release_supervision(policy, tag, sample, truth, own.as_deref())?);
         }
-        Ok(encode_supervision(micro_batch, &cleared))
+        Ok(Frame::Supervise(Supervise::new(micro_batch, &cleared)).encode())
     }
 
     fn send(&mut self, frame: bytes::Bytes, lane: Lane, epoch: u64) -> Result<(), RunError> {
@@ -338,7 +353,15 @@ fn shake_hands(
         ..Hello::new(run, job.pipeline, context, schedule.steps_per_epoch())
     };
     link.send(&watch.stop, Frame::Hello(Box::new(hello)).encode(), Lane::Control)?;
-    match link.receive(&watch.stop)? {
+    let evaluated = folder.state.epochs.len() as u64 * schedule.steps_per_epoch();
+    match link.receive_first(&watch.stop)? {
+        Some(Frame::Welcome(welcome)) if welcome.next_step < evaluated => Err(RunError::Folder {
+            path: folder.path().to_owned(),
+            problem:
+                "the server does not have this run any more; start it with the folder that it \
+                      had, or begin afresh with --fresh"
+                    .into(),
+        }),
         Some(Frame::Welcome(welcome)) if welcome.next_step <= schedule.steps() => {
             Ok(welcome.next_step)
         }

@@ -8,7 +8,6 @@ use mobillm_core::backbone::{
     Backbone, BackboneError, ForwardContext, OwnPrediction, Tap, TokenBatch, Tokens,
 };
 use mobillm_core::privacy::{Cleared, PrivacyPolicy, Purpose, ReleaseContext, release};
-use mobillm_core::quantizer::Quantizer;
 use mobillm_core::sample::SampleId;
 use mobillm_core::selector::Selector;
 
@@ -94,14 +93,4 @@ fn unwrap_sink(error: BackboneError) -> RunError {
         },
         other => other.into(),
     }
-}
-
-/// Decodes encoded taps as the server does, for predicting on what the server would have seen.
-pub fn decode_rows(
-    quantizer: &dyn Quantizer,
-    payload: &[u8],
-    out: &mut Vec<f32>,
-) -> Result<(), RunError> {
-    let payload = mobillm_core::quantizer::Payload::parse(payload, quantizer)?;
-    Ok(mobillm_core::quantizer::decode(quantizer, &payload, out)?)
 }

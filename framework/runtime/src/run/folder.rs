@@ -39,7 +39,7 @@ pub struct Work {
 #[serde(deny_unknown_fields)]
 pub struct RunState {
     format: u32,
-    key: [u8; 32],
+    key: RunKey,
     work: Work,
     /// Epochs whose adapter was received and evaluated.
     pub epochs: Vec<EpochSummary>,
@@ -80,8 +80,8 @@ impl RunState {
     }
 
     /// The run's secret.
-    pub fn key(&self) -> RunKey {
-        RunKey::new(self.key)
+    pub fn key(&self) -> &RunKey {
+        &self.key
     }
 
     /// The run's public name: a function of the key that says nothing about it.
@@ -229,14 +229,14 @@ fn check(state: &RunState, work: Work) -> Result<(), String> {
     ))
 }
 
-fn random_key() -> Result<[u8; 32], RunError> {
+fn random_key() -> Result<RunKey, RunError> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| RunError::File {
         action: "read random bytes from",
         path: "the system".into(),
         source: std::io::Error::other(error.to_string()),
     })?;
-    Ok(key)
+    Ok(RunKey::new(key))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RunError;
 use crate::run::file::replace;
+use crate::run::summary::ServerSummary;
 use crate::run::tensorboard::EventFile;
 
 /// One line of metrics.jsonl.
@@ -31,6 +32,8 @@ pub struct Ledger {
     steps_per_epoch: u64,
     /// Lines so far, one for each step from 0.
     lines: u64,
+    /// Sum over them.
+    server_seconds: f64,
     /// Sum of the losses of each epoch's steps, and how many there are.
     losses: Vec<(f64, u64)>,
 }
@@ -61,6 +64,7 @@ impl Ledger {
             events,
             steps_per_epoch,
             lines: 0,
+            server_seconds: 0.0,
             losses: Vec::new(),
         };
         lines.iter().for_each(|line| ledger.count(line));
@@ -70,6 +74,11 @@ impl Ledger {
     /// Steps that are written down.
     pub fn steps(&self) -> u64 {
         self.lines
+    }
+
+    /// What the server spent on them.
+    pub fn server(&self) -> ServerSummary {
+        ServerSummary { train_seconds: self.server_seconds, steps: self.lines }
     }
 
     /// Takes back what was written of step `next_step` and later ones, because the server trains
@@ -90,7 +99,7 @@ impl Ledger {
             .collect::<Result<_, _>>()
             .map_err(|error| RunError::file("read", &self.path)(error.into()))?;
         self.metrics = rewrite(&self.path, &lines)?;
-        (self.lines, self.losses) = (0, Vec::new());
+        (self.lines, self.server_seconds, self.losses) = (0, 0.0, Vec::new());
         lines.iter().for_each(|line| self.count(line));
         Ok(())
     }
@@ -103,6 +112,7 @@ impl Ledger {
         self.losses[epoch].0 += f64::from(line.loss);
         self.losses[epoch].1 += 1;
         self.lines += 1;
+        self.server_seconds += line.server_seconds;
     }
 
     /// Writes down a trained step.

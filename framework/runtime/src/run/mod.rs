@@ -9,7 +9,7 @@ mod tensorboard;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
-pub use folder::{RunFolder, RunState, Work};
+pub use folder::{RunFolder, RunState, Spent, Work};
 pub use ledger::Ledger;
 
 use crate::error::RunError;

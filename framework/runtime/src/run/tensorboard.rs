@@ -46,8 +46,11 @@ impl EventFile {
     /// If it cannot be written.
     pub fn create(folder: &Path) -> io::Result<Self> {
         let now = now();
-        let name = format!("events.out.tfevents.{}.{}.mobillm", now as u64, std::process::id());
-        let mut events = Self { file: io::BufWriter::new(File::create(folder.join(name))?) };
+        // Nanoseconds tell two sessions of one second apart.
+        let (seconds, nanos) = (now as u64, (now.fract() * 1e9) as u32);
+        let name = format!("events.out.tfevents.{seconds}.{}.{nanos}.mobillm", std::process::id());
+        let file = File::create_new(folder.join(name))?;
+        let mut events = Self { file: io::BufWriter::new(file) };
         events.write(&Event {
             wall_time: now,
             step: 0,

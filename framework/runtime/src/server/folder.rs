@@ -1,8 +1,8 @@
-//! What the server keeps of a run: one file that says where it is, a checkpoint, and the adapters of
-//! the epochs that the device has not received yet.
+//! What the server keeps of a run: one file that says where it is, a checkpoint, the acknowledgement
+//! of every step, and the adapters of the epochs that the device may not have received.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -30,7 +30,6 @@ struct State {
     side_network: SideNetworkContext,
     next_step: u64,
     checkpoint: Option<String>,
-    finished: bool,
 }
 
 /// A server's folder of one run, locked while this lives.
@@ -78,7 +77,8 @@ impl ServerFolder {
     /// # Errors
     /// A refusal if another run, or the same run with other dimensions, is here.
     pub fn enter(&mut self, hello: &Hello) -> Result<(), Refusal> {
-        match &self.state {
+        // A run that left nothing to go on from may be replaced.
+        match self.state.as_ref().filter(|state| state.checkpoint.is_some()) {
             None => {
                 self.state = Some(State {
                     format: FORMAT,
@@ -87,7 +87,6 @@ impl ServerFolder {
                     side_network: hello.side_network.clone(),
                     next_step: 0,
                     checkpoint: None,
-                    finished: false,
                 });
                 Ok(())
             }
@@ -114,11 +113,6 @@ impl ServerFolder {
         self.state.as_ref().map_or(0, |state| state.next_step)
     }
 
-    /// Whether the run was finished.
-    pub fn is_finished(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.finished)
-    }
-
     /// The last checkpoint, if there is one.
     ///
     /// # Errors
@@ -131,13 +125,13 @@ impl ServerFolder {
         fs::read(&path).map(Some).map_err(RunError::file("read", path))
     }
 
-    /// Writes down the acknowledgement of the next step.
+    /// Writes down the acknowledgement of `step`.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn note(&mut self, ack: &Bytes) -> Result<(), RunError> {
+    pub fn note(&mut self, step: u64, ack: &Bytes) -> Result<(), RunError> {
         let mut write = || {
-            self.acks.seek(SeekFrom::End(0))?;
+            self.acks.seek(SeekFrom::Start(step * ACK_BYTES))?;
             self.acks.write_all(ack)
         };
         write().map_err(RunError::file("write", self.path.join(ACKS)))
@@ -162,7 +156,7 @@ impl ServerFolder {
     /// # Errors
     /// If it cannot be written; the one before then stays.
     pub fn keep(&mut self, next_step: u64, checkpoint: &[u8]) -> Result<(), RunError> {
-        self.acks.sync_data().map_err(RunError::file("write", self.path.join(ACKS)))?;
+        self.check_acks(next_step).map_err(RunError::file("write", self.path.join(ACKS)))?;
         let name = format!("checkpoint-{next_step}.safetensors");
         replace(&self.path.join(&name), checkpoint)?;
         let before = self.update(|state| {
@@ -176,12 +170,28 @@ impl ServerFolder {
         Ok(())
     }
 
-    /// Marks the run as finished.
+    /// A checkpoint whose acknowledgements are not all there would be one that no device can go on
+    /// from.
+    fn check_acks(&self, steps: u64) -> io::Result<()> {
+        if self.acks.metadata()?.len() < steps * ACK_BYTES {
+            return Err(io::Error::other("an acknowledgement is missing"));
+        }
+        self.acks.sync_data()
+    }
+
+    /// Removes the adapters of `epochs` epochs, which the device has received.
     ///
     /// # Errors
-    /// If that cannot be written.
-    pub fn finish(&mut self) -> Result<(), RunError> {
-        self.update(|state| state.finished = true)
+    /// If one cannot be removed.
+    pub fn forget_adapters(&self, epochs: u32) -> Result<(), RunError> {
+        for epoch in (0..epochs).rev() {
+            let path = self.adapter_path(epoch);
+            if !path.exists() {
+                break;
+            }
+            fs::remove_file(&path).map_err(RunError::file("remove", path))?;
+        }
+        Ok(())
     }
 
     /// Keeps the adapter of `epoch`, for a device that goes away before it has received it.

@@ -6,14 +6,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::quantizer::Quantizer;
+use mobillm_core::sample::Objective;
 use mobillm_core::side_network::{SideNetwork, SideNetworkConfig, SideNetworkContext};
 use mobillm_core::transport::Lane;
 use mobillm_wire::VERSION;
 use mobillm_wire::frame::{Ack, Adapter, Frame};
-use mobillm_wire::handshake::{Hello, Welcome};
+use mobillm_wire::handshake::{Hello, Refusal, Welcome};
 use mobillm_wire::inbox::{Event, Inbox, Sample};
 
-use crate::error::RunError;
+use crate::config::TrainingConfig;
+use crate::error::{RunError, and_tidied};
 use crate::link::{ThreadLink, unexpected};
 use crate::server::ServerFolder;
 use crate::server::decode::decode;
@@ -27,8 +29,27 @@ pub struct ServerJob<'a> {
     pub quantizer: Arc<dyn Quantizer>,
     /// Builds the side network.
     pub side_network: &'a dyn SideNetworkConfig,
+    /// What its own config says of the task and the training.
+    pub objective: Objective,
+    /// See `objective`.
+    pub training: &'a TrainingConfig,
     /// Steps between two checkpoints.
     pub checkpoint_steps: u64,
+}
+
+impl ServerJob<'_> {
+    /// Whether a side network can be built as a device asks for it.
+    fn check(&self, context: &SideNetworkContext) -> Result<(), Refusal> {
+        let ours = (self.objective, self.training.optimizer, self.training.seed);
+        if ours != (context.objective, context.optimizer, context.seed) {
+            let reason = "the device's task or training is not the one of the server's config";
+            return Err(Refusal::new(reason.into()));
+        }
+        match self.side_network.check(context).first() {
+            Some(mistake) => Err(Refusal::new(mistake.to_string())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How a session ended.
@@ -53,16 +74,12 @@ pub fn serve(
 ) -> Result<Served, RunError> {
     let result = greet(job, folder, &link, stop).and_then(|mut session| {
         let outcome = session.run(folder, &link, stop);
-        let kept = if matches!(outcome, Ok(Served::Finished)) {
-            folder.finish()
-        } else {
-            session.keep(folder)
-        };
-        outcome.and_then(|served| kept.map(|()| served))
+        and_tidied(outcome, session.keep(folder))
     });
     match &result {
-        Ok(_) | Err(RunError::Stopped) => link.close(),
-        Err(error) => link.fail(error),
+        Ok(_) => link.close(),
+        Err(RunError::Stopped) => link.fail("the server was stopped; start it again and go on"),
+        Err(error) => link.fail(&error.to_string()),
     }
     result
 }
@@ -74,16 +91,18 @@ fn greet<'a>(
     link: &ThreadLink,
     stop: &Stop,
 ) -> Result<Session<'a>, RunError> {
-    let hello = match link.receive(stop)? {
+    let hello = match link.receive_first(stop)? {
         Some(Frame::Hello(hello)) => *hello,
         Some(other) => return Err(unexpected(&other, "Hello").into()),
         None => return Err(mobillm_core::transport::TransportError::Closed.into()),
     };
-    if let Err(refusal) = hello.check(job.pipeline).and_then(|()| folder.enter(&hello)) {
+    let fits = hello.check(job.pipeline).and_then(|()| job.check(&hello.side_network));
+    if let Err(refusal) = fits.and_then(|()| folder.enter(&hello)) {
         link.send(stop, Frame::Refuse(refusal.clone()).encode(), Lane::Control)?;
         return Err(mobillm_wire::WireError::Handshake(refusal).into());
     }
     let session = Session::new(job, folder, &hello)?;
+    folder.forget_adapters(hello.epochs_received)?;
     let next_step = folder.next_step();
     let welcome = Welcome { version: VERSION, next_step };
     link.send(stop, Frame::Welcome(welcome).encode(), Lane::Control)?;
@@ -147,7 +166,7 @@ impl<'a> Session<'a> {
                     let ack = self.train(step, &samples)?;
                     // What is kept comes before what is told: a device that is gone by now gets it
                     // when it comes back.
-                    folder.note(&ack)?;
+                    folder.note(step, &ack)?;
                     let adapter = self.keep_when_due(step, folder)?;
                     link.send(stop, ack, Lane::Control)?;
                     if let Some(adapter) = adapter {
