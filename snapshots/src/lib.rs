@@ -1,8 +1,9 @@
 //! Snapshots of everything that users read.
 //!
 //! The tests of this crate write down what the program says about `examples/configs`: each config
-//! with its defaults filled in, how each variant differs from its base, every message about the
-//! configs in `bad`, and the JSON schema. A change of any of them is seen in review.
+//! with its defaults filled in, what it amounts to for a model, how each variant differs from its
+//! base, every message about the configs in `bad`, the JSON schema and the help. A change of any of
+//! them is seen in review. The test `architecture` holds which crate may depend on which.
 //!
 //! `INSTA_UPDATE=always cargo test -p mobillm-snapshots` accepts changes; `INSTA_UPDATE=no`, as in CI,
 //! writes nothing. A snapshot that is not among [`names`] is refused: delete it.
@@ -34,7 +35,7 @@ pub const CONFIGS: &str = "../examples/configs";
 pub const NEEDS_LIBTORCH: &str = "mobillm-libtorch";
 
 /// Snapshots that do not come from a config each.
-const SINGLE: [&str; 2] = ["schema", "without-libtorch"];
+const SINGLE: [&str; 3] = ["help", "schema", "without-libtorch"];
 
 /// The file `name` in the folder `folder` of the examples.
 pub fn config(folder: &str, name: &str) -> PathBuf {
@@ -88,6 +89,7 @@ pub fn names() -> io::Result<BTreeSet<String>> {
         if base(&name)?.is_some() {
             names.insert(format!("difference-{name}"));
         }
+        names.insert(format!("assembly-{name}"));
         names.insert(format!("resolved-{name}"));
     }
     names.extend(configs("bad")?.iter().map(|name| format!("diagnostics-{name}")));
