@@ -23,10 +23,15 @@ pub(crate) fn quickstart(arguments: &[String]) -> Result<(), Failure> {
         &["pull", "onnxruntime", "all-minilm-l6-v2", "sms-spam"][..],
         &["run", "examples/configs/mobillm.toml", "--out", RUN, "--fresh"],
     ] {
-        run(Command::new(&mobillm).args(arguments).current_dir(root))?;
+        let mut command = Command::new(&mobillm);
+        // The command to try next is printed as it is called here: let that be short.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::arg0(
+            &mut command,
+            mobillm.strip_prefix(root).unwrap_or(&mobillm),
+        );
+        run(command.args(arguments).current_dir(root))?;
     }
-    let shown = mobillm.strip_prefix(root).unwrap_or(&mobillm).display();
-    println!("\nTry next:\n  {shown} predict {RUN} \"You have won a prize, call now to claim it\"");
     Ok(())
 }
 

@@ -67,7 +67,8 @@ pub(crate) fn summary(summary: &Summary, positive: Option<&str>) -> String {
 
 /// What to try with a finished run.
 pub(crate) fn next_command(out: &Path) -> String {
-    format!("Try it: mobillm predict {} \"TEXT\"", out.display())
+    let program = std::env::args().next().unwrap_or_else(|| "mobillm".to_owned());
+    format!("Try it: {program} predict {} \"TEXT\"", out.display())
 }
 
 /// Scores on a labelled file.

@@ -36,6 +36,7 @@ use mobillm_pull::PullError;
 use thiserror::Error;
 
 use crate::arguments::Arguments;
+use crate::watcher::say;
 
 /// The registry of every plugin that is linked into this program.
 ///
@@ -70,7 +71,16 @@ pub(crate) enum CommandError {
     /// Two plugins with one tag.
     #[error(transparent)]
     Registry(#[from] DuplicateTag),
-    /// Reading stdin or writing stdout.
+    /// A line of stdin that is no text.
+    #[error("stdin:{number}: {source}")]
+    Line {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Writing stdout, or minding signals.
     #[error("{0}")]
     Terminal(#[from] std::io::Error),
     /// A result that is no JSON.
@@ -103,7 +113,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

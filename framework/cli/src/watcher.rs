@@ -1,7 +1,7 @@
 //! Progress bars and notes on stderr.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -17,20 +17,25 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher whose runs stop at Ctrl-C; a second Ctrl-C ends the process at once.
-    pub(crate) fn new(quiet: bool) -> std::io::Result<Self> {
-        let stop = Stop::default();
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            let flag = stop.flag();
-            signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())?;
-            signal_hook::flag::register(signal, flag)?;
-        }
-        let target = match quiet || !std::io::stderr().is_terminal() {
+    /// A watcher of what a Ctrl-C may simply end.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let target = match quiet || !stderr().is_terminal() {
             true => ProgressDrawTarget::hidden(),
             false => ProgressDrawTarget::stderr(),
         };
         let bars = MultiProgress::with_draw_target(target);
-        Ok(Self { quiet, bars, shown: Mutex::default(), stop })
+        Self { quiet, bars, shown: Mutex::default(), stop: Stop::default() }
+    }
+
+    /// A watcher of what stops in order at Ctrl-C; a second Ctrl-C ends the process at once.
+    pub(crate) fn of_run(quiet: bool) -> std::io::Result<Self> {
+        let watcher = Self::new(quiet);
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let flag = watcher.stop.flag();
+            signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())?;
+            signal_hook::flag::register(signal, flag)?;
+        }
+        Ok(watcher)
     }
 
     pub(crate) fn watch(&self) -> Watch<'_> {
@@ -60,12 +65,17 @@ impl Watcher {
         if self.quiet {
             return;
         }
-        self.bars.suspend(|| eprintln!("{line}"));
+        self.bars.suspend(|| say(line));
     }
 
     fn shown(&self) -> std::sync::MutexGuard<'_, HashMap<Phase, ProgressBar>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A line on stderr. Whoever read it may be gone, which is no reason for a run to end.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
 }
 
 impl Observer for Watcher {

@@ -165,22 +165,23 @@ impl Assembly {
             "pipeline": self.pipeline,
             "components": self.components,
             "edges": [
-                { "from": "backbone", "to": "selector", "shape": ["batch", "tokens", hidden], "type": "f32",
-                  "times": taps },
-                { "from": "selector", "to": "privacy policy", "shape": ["rows", hidden], "type": "f32",
-                  "times": taps },
-                { "from": "quantizer", "to": "transport", "shape": ["rows", row], "type": "bytes",
-                  "times": taps },
-                { "from": "transport", "to": "side network", "shape": ["rows", hidden], "type": "f32",
-                  "times": taps },
-                { "from": "side network", "to": "answer", "shape": ["batch", outputs], "type": "f32",
-                  "times": 1 },
+                edge("backbone", "selector", json!(["batch", "tokens", hidden]), "f32", taps),
+                edge("selector", "privacy policy", json!(["rows", hidden]), "f32", taps),
+                edge("privacy policy", "quantizer", json!(["rows", hidden]), "f32", taps),
+                edge("quantizer", "transport", json!(["rows", row]), "bytes", taps),
+                edge("transport", "side network", json!(["rows", hidden]), "f32", taps),
+                edge("side network", "answer", json!(["batch", outputs]), "f32", 1),
             ],
             "egress": self.egress,
             "bytes_per_sample": { "tokens": tokens, "rows": rows,
                                   "bytes": self.egress.bytes_per_sample(rows) },
         })
     }
+}
+
+/// What goes from one stage to the next, `times` times a micro-batch.
+fn edge(from: &str, to: &str, shape: Value, values: &str, times: usize) -> Value {
+    json!({ "from": from, "to": to, "shape": shape, "type": values, "times": times })
 }
 
 /// Every mistake that only the model's dimensions show.

@@ -301,9 +301,7 @@ fn first_cause(device: Result<(), RunError>, server: Result<(), RunError>) -> Re
     };
     match (device, server) {
         (Err(RunError::Stopped), Err(server)) if !told(&server) => Err(server),
-        (Err(device), Err(server)) if told(&device) && !matches!(server, RunError::Stopped) => {
-            Err(server)
-        }
+        (Err(device), Err(server)) if told(&device) => Err(server),
         (Err(device), _) => Err(device),
         (Ok(()), server) => server,
     }

@@ -52,6 +52,20 @@ impl Figure {
         self.met = Some(self.measured.number >= goal);
         self
     }
+
+    /// The same with a most value to stay at or below.
+    pub fn at_most(mut self, goal: f64) -> Self {
+        self.goal = Some(format!("at most {goal}"));
+        self.met = Some(self.measured.number <= goal);
+        self
+    }
+
+    /// The same with a least and a most value.
+    pub fn within(mut self, least: f64, most: f64) -> Self {
+        self.goal = Some(format!("{least} to {most}"));
+        self.met = Some((least..=most).contains(&self.measured.number));
+        self
+    }
 }
 
 /// The figures for people.
@@ -107,6 +121,11 @@ mod tests {
         let figure = Figure::new("speed", 0.5, "of a copy");
         assert_eq!((figure.met, figure.measured.text.as_str()), (None, "0.50 of a copy"));
         assert_eq!(figure.clone().at_least(0.5).met, Some(true));
+        assert_eq!(figure.clone().at_most(0.5).met, Some(true));
+        assert_eq!(figure.clone().at_most(0.49).met, Some(false));
+        let within = figure.clone().within(0.5, 0.6);
+        assert_eq!((within.met, within.goal.as_deref()), (Some(true), Some("0.5 to 0.6")));
+        assert_eq!(figure.clone().within(0.51, 0.6).met, Some(false));
         let missed = figure.at_least(0.51).note("cold");
         let text = table(&[missed]).to_string();
         for part in ["speed", "0.50 of a copy", "at least 0.51", "MISSED", "cold"] {

@@ -9,7 +9,9 @@
 //! in [`BENCHMARKS`]. What runs is the library as others use it, in this process.
 
 mod figure;
+mod pipeline;
 mod quantizers;
+mod quickstart;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,11 +27,23 @@ struct Benchmark {
     run: fn() -> Result<Vec<Figure>, Error>,
 }
 
-const BENCHMARKS: &[Benchmark] = &[Benchmark {
-    name: "quantizers",
-    about: "encode and decode rows of 1 MB and 64 MB on one thread, against copying them",
-    run: quantizers::run,
-}];
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark {
+        name: "quantizers",
+        about: "encode and decode rows of 1 MB and 64 MB on one thread, against copying them",
+        run: quantizers::run,
+    },
+    Benchmark {
+        name: "pipeline",
+        about: "the device's loop, device and server at the same time, bytes on the wire",
+        run: pipeline::run,
+    },
+    Benchmark {
+        name: "quickstart",
+        about: "how well, and how fast, the quickstart's run answers held-out messages",
+        run: quickstart::run,
+    },
+];
 
 const USAGE: &str = "usage: mobillm-bench NAME [--json FILE] | mobillm-bench --list";
 
@@ -122,6 +136,6 @@ mod tests {
     #[test]
     fn an_unknown_benchmark_is_answered_with_the_known() {
         let error = run("quantisers", None).unwrap_err().to_string();
-        assert_eq!(error, "no benchmark quantisers; there are: quantizers");
+        assert_eq!(error, "no benchmark quantisers; there are: quantizers, pipeline, quickstart");
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn check(arguments: &Arguments, config: &ConfigArguments) -> Outcome 
     let environment = environment()?;
     let loaded = load(config, &environment)?;
     let assembly = Assembly::new(&loaded, &environment)?;
-    let watcher = Watcher::new(true)?;
+    let watcher = Watcher::new(true);
     let prepared = prepare_data(&loaded, &environment, &assembly, &watcher.watch())?;
     print(arguments.json, &prepared.report, || {
         let warnings: String = prepared

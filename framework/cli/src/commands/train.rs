@@ -30,12 +30,9 @@ fn train(arguments: &Arguments, run: &RunArguments, how: Train) -> Outcome {
     let variant = variant(&run.config.config);
     let out = run.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&variant));
     let options = RunOptions { out, variant, fresh: run.fresh };
-    let watcher = Watcher::new(arguments.quiet)?;
-    let summary = how(&loaded, &environment, &options, &watcher.watch()).inspect_err(|error| {
-        if matches!(error, RunError::Stopped) {
-            watcher.line("stopped; the same command goes on from here");
-        }
-    })?;
+    let watcher = Watcher::of_run(arguments.quiet)?;
+    let summary = how(&loaded, &environment, &options, &watcher.watch())
+        .inspect_err(|error| note_stop(error, &watcher))?;
     print(arguments.json, &summary, || {
         let positive = loaded.config.task.positive.as_deref();
         let table = display::summary(&summary, positive);
@@ -48,10 +45,17 @@ pub(super) fn server(arguments: &Arguments, server: &ServerArguments) -> Outcome
     let loaded = load(&server.config, &environment)?;
     let name = format!("{}-server", variant(&server.config.config));
     let out = server.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
-    let watcher = Watcher::new(arguments.quiet)?;
-    pipeline::server(&loaded, &out, &watcher.watch())?;
+    let watcher = Watcher::of_run(arguments.quiet)?;
+    pipeline::server(&loaded, &out, &watcher.watch())
+        .inspect_err(|error| note_stop(error, &watcher))?;
     watcher.line("the run is finished");
     Ok(())
+}
+
+fn note_stop(error: &RunError, watcher: &Watcher) {
+    if matches!(error, RunError::Stopped) {
+        watcher.line("the same command goes on from here");
+    }
 }
 
 pub(super) fn load(

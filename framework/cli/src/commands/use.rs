@@ -1,50 +1,63 @@
 //! `predict`, `eval`.
 
-use std::io::{BufRead, stdin};
+use std::io::{BufRead, Write, stdin, stdout};
 
 use mobillm::trained::{Answer, Trained};
 
 use super::{Outcome, print};
+use crate::CommandError;
 use crate::arguments::{Arguments, EvalArguments, PredictArguments};
 use crate::display;
 use crate::machine::environment;
-use crate::watcher::Watcher;
+use crate::watcher::{Watcher, say};
 
 /// Lines of stdin that are answered together.
 const LINES: usize = 256;
 
 pub(super) fn predict(arguments: &Arguments, predict: &PredictArguments) -> Outcome {
     let mut trained = Trained::open(&predict.run, &environment()?)?;
+    let mut answer = |texts: &[(usize, String)]| {
+        let pair = predict.pair.as_deref();
+        answer(arguments, &mut trained, texts, pair)
+    };
     if !predict.texts.is_empty() {
-        return answer(arguments, &mut trained, &predict.texts, predict.pair.as_deref());
+        return answer(&(1..).zip(predict.texts.iter().cloned()).collect::<Vec<_>>());
     }
-    let mut lines = stdin().lock().lines();
+    let mut lines = (1..).zip(stdin().lock().lines()).map(|(number, line)| match line {
+        Ok(line) => Ok((number, line)),
+        Err(source) => Err(CommandError::Line { number, source }),
+    });
     loop {
-        let chunk = lines.by_ref().take(LINES).collect::<Result<Vec<String>, _>>()?;
+        let chunk = lines.by_ref().take(LINES).collect::<Result<Vec<_>, _>>()?;
         if chunk.is_empty() {
             return Ok(());
         }
-        answer(arguments, &mut trained, &chunk, predict.pair.as_deref())?;
+        answer(&chunk)?;
     }
 }
 
+/// Answers numbered texts, each on a line.
 fn answer(
     arguments: &Arguments,
     trained: &mut Trained,
-    texts: &[String],
+    texts: &[(usize, String)],
     pair: Option<&str>,
 ) -> Outcome {
     let inputs: Vec<(&str, Option<&str>)> =
-        texts.iter().map(|text| (text.as_str(), pair)).collect();
-    for (text, answer) in texts.iter().zip(trained.answer(&inputs)?) {
+        texts.iter().map(|(_, text)| (text.as_str(), pair)).collect();
+    let mut out = stdout().lock();
+    for ((number, text), answer) in texts.iter().zip(trained.answer(&inputs)?) {
         if let Some(tokens) = truncated(&answer).filter(|_| !arguments.quiet) {
-            eprintln!(
-                "warning: {tokens} tokens of the text did not fit the model and were cut off"
-            );
+            say(&format!(
+                "warning: {tokens} tokens of text {number} did not fit the model and were cut off"
+            ));
         }
-        print(arguments.json, &answer, || line(text, &answer))?;
+        match arguments.json {
+            true => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
+            false => writeln!(out, "{}", line(text, &answer))?,
+        }
     }
-    Ok(())
+    Ok(out.flush()?)
 }
 
 fn truncated(answer: &Answer) -> Option<usize> {
@@ -65,7 +78,7 @@ fn line(text: &str, answer: &Answer) -> String {
 
 pub(super) fn eval(arguments: &Arguments, eval: &EvalArguments) -> Outcome {
     let mut trained = Trained::open(&eval.run, &environment()?)?;
-    let watcher = Watcher::new(arguments.quiet)?;
+    let watcher = Watcher::of_run(arguments.quiet)?;
     let scores = trained.evaluate(&eval.file, &watcher.watch())?;
     print(arguments.json, &scores, || display::scores(&scores))
 }

@@ -1,12 +1,13 @@
 //! Files that are there whole or not at all.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
 use crate::error::RunError;
+
+/// What the names of temporary files begin with.
+const PARTIAL: &str = ".partial-";
 
 /// Replaces `path` by `bytes`: a temporary file beside it, fsync, rename. After a crash at any
 /// moment the old content is there or the new one.
@@ -16,7 +17,7 @@ use crate::error::RunError;
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || {
-        let mut file = NamedTempFile::new_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
@@ -24,6 +25,22 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
         File::open(folder)?.sync_all()
     };
     write().map_err(RunError::file("write", path))
+}
+
+/// Removes what a process that was killed in [`replace`] has left in `folder`. Only the holder of the
+/// folder's lock may ask for it.
+///
+/// # Errors
+/// If the folder cannot be read or a file cannot be removed.
+pub(crate) fn remove_partial(folder: &Path) -> Result<(), RunError> {
+    for entry in fs::read_dir(folder).map_err(RunError::file("read", folder))? {
+        let path = entry.map_err(RunError::file("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default();
+        if name.to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_file(&path).map_err(RunError::file("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// [`replace`] with `value` as indented JSON.
@@ -42,13 +59,24 @@ pub fn replace_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Ru
 /// # Errors
 /// If it cannot be read or is not what was expected.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    let bytes = std::fs::read(path).map_err(RunError::file("read", path))?;
+    let bytes = fs::read(path).map_err(RunError::file("read", path))?;
     serde_json::from_slice(&bytes).map_err(|error| RunError::file("read", path)(error.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".partial-a1b2", ".lock", "notes.txt"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        remove_partial(folder.path()).unwrap();
+        assert!(!folder.path().join(".partial-a1b2").exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_content() {

@@ -20,7 +20,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, RunError> {
     let file = path.join(".lock");
     let lock = File::create(&file).map_err(RunError::file("write", &file))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => file::remove_partial(path).map(|()| lock),
         Err(TryLockError::WouldBlock) => Err(RunError::Folder {
             path: path.to_owned(),
             problem: "another mobillm process is using it; wait for it, or use another --out"

@@ -59,6 +59,8 @@ impl ServerFolder {
                 ),
             });
         }
+        let kept = state.as_ref().and_then(|state| state.checkpoint.as_deref());
+        remove_checkpoints_but(path, kept)?;
         let acks = path.join(ACKS);
         let open = || {
             let file =
@@ -223,5 +225,33 @@ impl ServerFolder {
         let result = change(state);
         replace_json(&self.path.join(STATE), state)?;
         Ok(result)
+    }
+}
+
+/// A server that was killed while it changed from one checkpoint to the next has left both.
+fn remove_checkpoints_but(folder: &Path, kept: Option<&str>) -> Result<(), RunError> {
+    for entry in fs::read_dir(folder).map_err(RunError::file("read", folder))? {
+        let path = entry.map_err(RunError::file("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("checkpoint-") && kept != Some(&*name) {
+            fs::remove_file(&path).map_err(RunError::file("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_no_state_names_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["checkpoint-3.safetensors", "notes.txt"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        ServerFolder::open(folder.path()).unwrap();
+        assert!(!folder.path().join("checkpoint-3.safetensors").exists());
+        assert!(folder.path().join("notes.txt").exists());
     }
 }

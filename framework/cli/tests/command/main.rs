@@ -1,0 +1,18 @@
+//! The command as people use it: the real binary, real ONNX Runtime, a tiny model with random
+//! weights. ONNX Runtime comes from the user's cache, where `mobillm pull onnxruntime` puts it.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bundles;
+mod data;
+mod disk;
+#[cfg(feature = "libtorch")]
+mod libtorch;
+mod look;
+mod processes;
+mod pull;
+mod run;
+mod setup;
+mod signals;
+mod streams;
+mod r#use;
