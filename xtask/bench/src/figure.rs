@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, Table};
+use comfy_table::{Cell, ContentArrangement, Table};
 use serde::Serialize;
 
 /// One measured figure.
@@ -72,6 +72,7 @@ impl Figure {
 pub fn table(figures: &[Figure]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(140);
     table.set_header(["figure", "measured", "goal", "", "note"]);
     for figure in figures {
         let met = match figure.met {
