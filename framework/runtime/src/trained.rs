@@ -8,7 +8,7 @@ use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::side_network::SideNetworkError;
 use mobillm_task::config::TaskConfig;
 use mobillm_task::{Scores, dataset};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::assembly::Assembly;
 use crate::config::Config;
@@ -35,7 +35,8 @@ pub enum Answer {
     Label {
         /// The most probable label.
         label: String,
-        /// The probability of each label.
+        /// The probability of each label, in the order of the config; in JSON an object.
+        #[serde(serialize_with = "as_object")]
         probabilities: Vec<(String, f32)>,
         /// Tokens of the text that the model could not take.
         truncated: usize,
@@ -125,6 +126,10 @@ impl Trained {
         watch.end(Phase::Predict);
         Ok(Scores::of(&self.task, &truths, &outputs)?)
     }
+}
+
+fn as_object<S: Serializer>(pairs: &[(String, f32)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(label, probability)| (label, probability)))
 }
 
 fn check_bundle(adapter: Fingerprint, bundle: Fingerprint) -> Result<(), SideNetworkError> {

@@ -61,10 +61,10 @@ fn the_json_of_answers_is_one_a_line() {
     assert_eq!(answers[0]["label"], "happy");
     assert_eq!(answers[1]["label"], "sad");
     for answer in answers {
-        let probabilities = answer["probabilities"].as_array().unwrap();
-        let names: Vec<_> = probabilities.iter().map(|pair| pair[0].clone()).collect();
+        let probabilities = answer["probabilities"].as_object().unwrap();
+        let names: Vec<_> = probabilities.keys().collect();
         assert_eq!(names, ["sad", "happy"], "the order of the labels");
-        let sum: f64 = probabilities.iter().map(|pair| pair[1].as_f64().unwrap()).sum();
+        let sum: f64 = probabilities.values().map(|share| share.as_f64().unwrap()).sum();
         assert!((sum - 1.0).abs() < 1e-5, "{answer}");
         assert_eq!(answer["truncated"], 0);
     }
@@ -139,7 +139,7 @@ fn pairs_are_trained_on_and_answered() {
     setup.learns(&["task.train=\"pairs.jsonl\"", columns]);
     let happy = |second: &str| {
         let answer = setup.json(&["predict", "run", "the", "--pair", second, "--json"]);
-        answer["probabilities"][1][1].as_f64().unwrap()
+        answer["probabilities"]["happy"].as_f64().unwrap()
     };
     let (good, bad) = (happy("good tap"), happy("bad tap"));
     assert!(good > bad, "the second text counts: {good} {bad}");
