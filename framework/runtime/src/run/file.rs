@@ -71,11 +71,11 @@ mod tests {
     fn what_a_killed_process_left_is_removed_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         for name in [".partial-a1b2", ".lock", "notes.txt"] {
-            std::fs::write(folder.path().join(name), "x").unwrap();
+            fs::write(folder.path().join(name), "x").unwrap();
         }
         remove_partial(folder.path()).unwrap();
         assert!(!folder.path().join(".partial-a1b2").exists());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]
@@ -84,8 +84,8 @@ mod tests {
         let path = folder.path().join("file");
         replace(&path, b"old").unwrap();
         replace(&path, b"new").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"new");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let error = replace(&folder.path().join("missing/file"), b"x").unwrap_err();
         assert!(error.to_string().starts_with("cannot write"), "{error}");
     }
