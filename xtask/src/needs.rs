@@ -1,11 +1,14 @@
 //! Fetches what a task needs, with a line for each step.
 
 use std::env;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
-use mobillm_pull::{Cache, Progress, PullError, Stage, pull};
+use mobillm_pull::{Cache, Progress, PullError, Stage, catalogue, pull};
+
+use crate::process::Failure;
 
 /// What is in the cache for the programs that a task runs.
 pub(crate) struct Needs {
@@ -27,17 +30,17 @@ impl Needs {
     }
 
     /// What compiles the whole workspace: libtorch, the user's own where `LIBTORCH` names one.
-    pub(crate) fn the_workspace() -> Result<Self, PullError> {
+    pub(crate) fn the_workspace() -> Result<Self, Failure> {
         let cache = Cache::user()?;
         let libtorch = match env::var_os("LIBTORCH") {
-            Some(folder) => folder.into(),
+            Some(folder) => checked(folder.into())?,
             None => fetch(&cache, "libtorch")?,
         };
         Ok(Self { cache, libtorch: Some(libtorch) })
     }
 
     /// Both.
-    pub(crate) fn everything() -> Result<Self, PullError> {
+    pub(crate) fn everything() -> Result<Self, Failure> {
         Self::a_run()?;
         Self::the_workspace()
     }
@@ -58,6 +61,20 @@ impl Needs {
             command.env(variable, path);
         }
         command
+    }
+}
+
+/// The folder, if it holds the libtorch that the bindings are for: any other fails only after minutes
+/// of compiling, or at the first call.
+fn checked(folder: PathBuf) -> Result<PathBuf, Failure> {
+    let item = catalogue().iter().find(|item| item.name == "libtorch");
+    let expected = item.map_or("", |item| item.version);
+    let wrong = |found| Err(Failure::Libtorch { folder: folder.clone(), found, expected });
+    match fs::read_to_string(folder.join("build-version")) {
+        // Builds for an accelerator carry its name: 2.13.0+cu130.
+        Ok(version) if version.trim().split('+').next() == Some(expected) => Ok(folder),
+        Ok(version) => wrong(format!("version {} is", version.trim())),
+        Err(error) => wrong(format!("the file build-version cannot be read ({error})")),
     }
 }
 
@@ -108,4 +125,23 @@ impl Lines {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_libtorch_of_another_version_is_refused_with_what_to_do() {
+        let folder = env::temp_dir().join(format!("mobillm-libtorch-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let missing = checked(folder.clone()).unwrap_err().to_string();
+        assert!(missing.contains("build-version cannot be read"), "{missing}");
+        fs::write(folder.join("build-version"), "2.12.1+cpu\n").unwrap();
+        let old = checked(folder.clone()).unwrap_err().to_string();
+        assert!(old.contains("where version 2.12.1+cpu is; expected libtorch 2.13.0."), "{old}");
+        fs::write(folder.join("build-version"), "2.13.0+cu130\n").unwrap();
+        assert_eq!(checked(folder.clone()).unwrap(), folder);
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

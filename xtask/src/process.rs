@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 
@@ -17,6 +18,12 @@ pub(crate) enum Failure {
     /// Something that the task needs cannot be had.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// The user's own libtorch cannot be used.
+    #[error(
+        "LIBTORCH names {}, where {found}; expected libtorch {expected}. Name another folder, or unset \
+         LIBTORCH to fetch the right one", folder.display()
+    )]
+    Libtorch { folder: PathBuf, found: String, expected: &'static str },
     /// A program could not be started.
     #[error("cannot run `{line}`: {source}")]
     Start { line: String, source: io::Error },
@@ -33,7 +40,7 @@ impl Failure {
             Self::Status { status, .. } => {
                 status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
             }
-            Self::Pull(_) | Self::Start { .. } => 1,
+            Self::Pull(_) | Self::Libtorch { .. } | Self::Start { .. } => 1,
         }
     }
 }

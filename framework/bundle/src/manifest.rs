@@ -100,3 +100,16 @@ impl Manifest {
         serde_json::to_vec_pretty(self).expect("a manifest has no value that JSON cannot hold")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_of_version_1_is_still_read() {
+        let written = include_str!("../fixtures/manifest-v1.json");
+        let manifest: Manifest = serde_json::from_str(written).unwrap();
+        assert_eq!((manifest.format, manifest.model.layers), (1, 6));
+        assert_eq!(manifest.fingerprint(), manifest.model.bundle);
+    }
+}

@@ -249,6 +249,16 @@ mod tests {
     }
 
     #[test]
+    fn a_state_and_a_summary_of_version_1_are_still_read() {
+        let state: RunState =
+            serde_json::from_str(include_str!("../../fixtures/state-v1.json")).unwrap();
+        assert_eq!((state.format, state.epochs.len()), (1, 1));
+        let summary: Summary =
+            serde_json::from_str(include_str!("../../fixtures/summary-v1.json")).unwrap();
+        assert_eq!((summary.format, summary.epochs), (1, state.epochs));
+    }
+
+    #[test]
     fn a_run_goes_on_with_its_key_and_only_with_the_same_work() {
         let folder = tempfile::tempdir().unwrap();
         let first = RunFolder::open(folder.path(), work(b"a"), "schema = 1").unwrap();

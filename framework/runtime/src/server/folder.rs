@@ -245,6 +245,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_state_of_version_1_is_still_read() {
+        let state: State =
+            serde_json::from_str(include_str!("../../fixtures/server-v1.json")).unwrap();
+        assert_eq!((state.format, state.next_step), (1, 12));
+    }
+
+    #[test]
     fn a_checkpoint_that_no_state_names_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["checkpoint-3.safetensors", "notes.txt"] {
