@@ -130,19 +130,22 @@ fn a_tap_arrives_before_the_next_layer_runs(
     let length = info.max_tokens.min(64);
     let samples: Vec<Tokens> = (0..64).map(|seed| sample(info, length, seed)).collect();
     let batch = batch(&samples);
-    // The machine may be busy with something else just then: one pass that shows it is enough.
-    let first_share = (0..20).map(|_| {
+    // The machine may be busy with something else in between, which moves a share either way: the
+    // middle one of many is what the backbone itself does.
+    let share_of_first = |_| {
         let start = Instant::now();
         let mut arrivals: Vec<Duration> = Vec::new();
         run(&mut *backbone, &batch, |_| arrivals.push(start.elapsed()))
             .unwrap_or_else(|error| panic!("a batch within the limits is taken: {error}"));
         arrivals[0].as_secs_f64() / arrivals[1].as_secs_f64()
-    });
-    let best = first_share.fold(f64::INFINITY, f64::min);
+    };
+    let mut shares: Vec<f64> = (0..31).map(share_of_first).collect();
+    shares.sort_by(f64::total_cmp);
+    let middle = shares[shares.len() / 2];
     assert!(
-        best < 0.6,
+        middle < 0.6,
         "tap 0 arrives before layer 1 runs: it came after {:.0}% of the time to the last tap",
-        best * 100.0
+        middle * 100.0
     );
 }
 
