@@ -1,11 +1,12 @@
 //! Laws of [`PrivacyPolicy`] and its config twin.
 //!
-//! ```ignore
-//! #[test]
-//! fn it_is_a_policy() {
-//!     let objective = Objective::Classification { classes: 3 };
-//!     mobillm_testkit::privacy::conformance(&MyPolicyConfig::default(), objective, Answer::Side);
-//! }
+//! ```
+//! use mobillm_core::sample::Objective;
+//! use mobillm_privacy::LabelsConfig;
+//! use mobillm_testkit::privacy::{Answer, conformance};
+//!
+//! let objective = Objective::Classification { classes: 3 };
+//! conformance(&LabelsConfig::default(), objective, Answer::Side);
 //! ```
 
 use mobillm_core::activations::{Layout, Selected};

@@ -1,12 +1,10 @@
 //! Laws of the quantizer slot.
 //!
-//! ```no_run
-//! # use mobillm_core::quantizer::Quantizer;
-//! # fn my_quantizer() -> Box<dyn Quantizer> { unimplemented!() }
-//! #[test]
-//! fn conforms() {
-//!     mobillm_testkit::quantizer::conformance(&|| my_quantizer());
-//! }
+//! ```
+//! use mobillm_core::quantizer::QuantizerConfig;
+//! use mobillm_quantizers::Fp16Config;
+//!
+//! mobillm_testkit::quantizer::conformance(&|| Fp16Config::default().build());
 //! ```
 
 use mobillm_core::activations::{Layout, Selected};

@@ -1,10 +1,7 @@
 //! Laws of [`Selector`] and its config twin.
 //!
-//! ```ignore
-//! #[test]
-//! fn it_is_a_selector() {
-//!     mobillm_testkit::selector::conformance(&MySelectorConfig::default());
-//! }
+//! ```
+//! mobillm_testkit::selector::conformance(&mobillm_selectors::AllConfig::default());
 //! ```
 
 use mobillm_core::activations::Selected;

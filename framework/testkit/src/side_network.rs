@@ -2,11 +2,9 @@
 //!
 //! [`check`] holds them all against a config; each is also a function of its own:
 //!
-//! ```ignore
-//! #[test]
-//! fn keeps_the_laws() {
-//!     mobillm_testkit::side_network::check(&MySideNetworkConfig::default());
-//! }
+//! ```
+//! let config = mobillm_adapter_candle::CandleSideNetworkConfig::default();
+//! mobillm_testkit::side_network::check(&config);
 //! ```
 //!
 //! The toy tasks ([`Toy`]) are small: three taps, ragged samples of 1 to 5 rows, and targets that a

@@ -1,11 +1,15 @@
 //! Laws of [`Transport`] and its links.
 //!
-//! ```ignore
-//! #[tokio::test(flavor = "multi_thread")]
-//! async fn it_is_a_transport() {
-//!     let make = || MyTransportConfig::default().build();
-//!     mobillm_testkit::transport::conformance(make, Limits { max_frame_bytes: None }).await;
-//! }
+//! ```
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! use mobillm_core::transport::TransportConfig;
+//! use mobillm_testkit::transport::{Limits, conformance};
+//! use mobillm_transport_in_memory::InMemoryConfig;
+//!
+//! let make = || InMemoryConfig::default().build();
+//! conformance(make, Limits { max_frame_bytes: None }).await;
+//! # });
+//! # Ok::<(), std::io::Error>(())
 //! ```
 
 use std::future::Future;
