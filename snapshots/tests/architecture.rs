@@ -26,7 +26,13 @@ fn rule(folder: &str) -> Option<May> {
         "framework/core" | "framework/pull" | "snapshots" => &[],
         "framework/bundle" | "framework/task" | "framework/wire" | "framework/testkit"
         | "adapters/portable" => &["mobillm-core"],
-        "framework/runtime" => &["mobillm-core", "mobillm-bundle", "mobillm-task", "mobillm-wire"],
+        "framework/store" => &["mobillm-core"],
+        "framework/runtime" => {
+            &["mobillm-core", "mobillm-bundle", "mobillm-store", "mobillm-task", "mobillm-wire"]
+        }
+        "framework/report" => &["mobillm", "mobillm-task"],
+        // What it wraps if nobody says anything else.
+        "plugins/link-emulator" => &["mobillm-core", "mobillm-transport-in-memory"],
         "xtask" => &["mobillm-pull"],
         "framework/cli" | "xtask/bench" => return Some(May::All),
         _ => match folder.split_once('/')? {

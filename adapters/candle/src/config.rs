@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use mobillm_adapter_portable::{Architecture, Blueprint, file};
+use mobillm_adapter_portable::{Architecture, file};
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::{Plugin, Slot};
 use mobillm_core::side_network::{
@@ -41,14 +41,15 @@ impl CandleSideNetworkConfig {
 #[typetag::serde(name = "candle")]
 impl SideNetworkConfig for CandleSideNetworkConfig {
     fn check(&self, context: &SideNetworkContext) -> Vec<Diagnostic> {
-        Blueprint::new(self.architecture, context).check()
+        self.architecture.check(context)
     }
 
     fn build(
         &self,
         context: &SideNetworkContext,
     ) -> Result<Box<dyn SideNetwork>, SideNetworkError> {
-        Ok(Box::new(CandleSideNetwork::new(self.architecture, context, self.pool()?)?))
+        let (blueprint, training) = self.architecture.plan(context)?;
+        Ok(Box::new(CandleSideNetwork::new(blueprint, training, self.pool()?)))
     }
 
     fn load(&self, adapter: &[u8]) -> Result<Box<dyn SideNetwork>, SideNetworkError> {

@@ -1,10 +1,18 @@
 //! Element-wise work on rows, in plain loops that the compiler vectorizes.
 
+use std::iter::Sum;
+use std::ops::AddAssign;
+
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
-use mobillm_adapter_portable::{Activation, LAYER_NORM_EPSILON, Targets};
+use mobillm_adapter_portable::{Activation, LAYER_NORM_EPSILON};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ShapeBuilder};
 
 /// Accumulators of a sum: enough to keep the vector units busy. Their number is part of the result.
 const LANES: usize = 16;
+
+/// Multiplications in the largest product that is not worth splitting among threads.
+const SMALL: usize = 1 << 22;
 
 /// A tensor `[rows, columns]` of `values`, without a copy.
 pub(crate) fn matrix(values: Vec<f32>, rows: usize, columns: usize) -> Result<Tensor> {
@@ -27,6 +35,35 @@ pub(crate) fn into_values(tensor: Tensor) -> Result<Vec<f32>> {
     with_values(&tensor, <[f32]>::to_vec)
 }
 
+/// The matrix product `left right`.
+///
+/// Before each product candle counts the processors, on Linux by reading `/proc/cpuinfo`: 60 us where
+/// there are two of them, and more where there are many. A small product takes less, and is ndarray's.
+/// Which one it is depends on the shape alone, never on the number of threads: that changes no bit.
+pub(crate) fn product(left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    let ((rows, depth), (_, columns)) = (left.dims2()?, right.dims2()?);
+    if rows * depth * columns > SMALL {
+        return left.matmul(right);
+    }
+    let mut product = Array2::zeros((rows, columns));
+    with_view(left, |left| {
+        with_view(right, |right| general_mat_mul(1.0, &left, &right, 0.0, &mut product))
+    })??;
+    matrix(product.into_raw_vec_and_offset().0, rows, columns)
+}
+
+/// What `read` makes of a matrix, lent without a copy, transposed or not.
+fn with_view<T>(matrix: &Tensor, read: impl FnOnce(ArrayView2<'_, f32>) -> T) -> Result<T> {
+    let (storage, layout) = matrix.storage_and_layout();
+    let (Storage::Cpu(CpuStorage::F32(values)), [down, right]) = (&*storage, layout.stride())
+    else {
+        candle_core::bail!("expected an f32 matrix on the CPU, got {matrix:?}")
+    };
+    let shape = matrix.dims2()?.strides((*down, *right));
+    let view = ArrayView2::from_shape(shape, &values[layout.start_offset()..]);
+    view.map(read).map_err(candle_core::Error::wrap)
+}
+
 /// `left + right`.
 pub(crate) fn add(left: &[f32], right: &Tensor) -> Result<Vec<f32>> {
     with_values(right, |right| left.iter().zip(right).map(|(left, right)| left + right).collect())
@@ -44,13 +81,17 @@ pub(crate) fn standardize(rows: &[f32], columns: usize) -> Vec<f32> {
     standard
 }
 
-fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+/// The sum of `term` over `values`.
+pub(crate) fn sum<S>(values: &[f32], term: impl Fn(f32) -> S) -> S
+where
+    S: Copy + Default + AddAssign + Sum,
+{
     let (chunks, rest) = values.as_chunks::<LANES>();
-    let mut lanes = [0.0; LANES];
+    let mut lanes = [S::default(); LANES];
     for chunk in chunks {
         lanes.iter_mut().zip(chunk).for_each(|(lane, &value)| *lane += term(value));
     }
-    lanes.iter().sum::<f32>() + rest.iter().map(|&value| term(value)).sum::<f32>()
+    lanes.into_iter().chain(rest.iter().map(|&value| term(value))).sum()
 }
 
 /// `left * right`, summed over the rows.
@@ -100,29 +141,44 @@ fn gelu(x: f32) -> (f32, f32) {
     (x * sigmoid, sigmoid + x * sigmoid * (1.0 - sigmoid) * inner)
 }
 
-/// The mean loss over the samples and its gradient by `outputs`, `[samples, outputs]`.
-pub(crate) fn loss_and_gradient(outputs: &[f32], targets: &Targets) -> (f32, Vec<f32>) {
-    match targets {
-        Targets::Values(values) => {
-            let samples = values.len() as f32;
-            let off: Vec<f32> = outputs.iter().zip(values).map(|(got, want)| got - want).collect();
-            let loss = off.iter().map(|off| off * off).sum::<f32>() / samples;
-            (loss, off.iter().map(|off| 2.0 * off / samples).collect())
-        }
-        Targets::Classes(classes) => {
-            let samples = classes.len() as f32;
-            let mut loss = 0.0;
-            let mut gradient = Vec::with_capacity(outputs.len());
-            for (logits, &class) in outputs.chunks(outputs.len() / classes.len()).zip(classes) {
-                let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let total: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
-                loss += total.ln() + largest - logits[class as usize];
-                gradient.extend(logits.iter().enumerate().map(|(index, logit)| {
-                    let truth = f32::from(u8::from(index == class as usize));
-                    ((logit - largest).exp() / total - truth) / samples
-                }));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(rows: usize, columns: usize) -> Tensor {
+        let values = (0..rows * columns).map(|index| (index as f32 * 1.7).sin()).collect();
+        matrix(values, rows, columns).unwrap()
+    }
+
+    fn plain(left: &Tensor, right: &Tensor) -> Vec<f64> {
+        let rows = |matrix: &Tensor| matrix.to_vec2::<f32>().unwrap();
+        let (left, columns) = (rows(left), rows(&right.t().unwrap()));
+        let dot = |row: &[f32], column: &[f32]| {
+            row.iter().zip(column).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        left.iter().flat_map(|row| columns.iter().map(|column| dot(row, column))).collect()
+    }
+
+    #[test]
+    fn products_small_and_large_transposed_or_not_are_the_sums_they_stand_for() {
+        for (rows, depth, columns) in [(1, 1, 1), (5, 3, 4), (16, 24, 9), (130, 300, 120)] {
+            let (left, right) = (filled(rows, depth), filled(depth, columns));
+            let left_across = filled(depth, rows).t().unwrap();
+            let right_across = filled(columns, depth).t().unwrap();
+            for left in [&left, &left_across] {
+                for right in [&right, &right_across] {
+                    let product = product(left, right).unwrap();
+                    assert_eq!(product.dims(), [rows, columns]);
+                    for (got, exact) in into_values(product).unwrap().iter().zip(plain(left, right))
+                    {
+                        assert!(
+                            (f64::from(*got) - exact).abs() < 1e-5 * (1.0 + exact.abs()),
+                            "{got} for {exact}"
+                        );
+                    }
+                }
             }
-            (loss / samples, gradient)
         }
+        const { assert!(130 * 300 * 120 > SMALL) };
     }
 }

@@ -1,15 +1,13 @@
 //! The network: weights, their training, their files.
 
 use mobillm_adapter_portable::file::{self, Moments};
-use mobillm_adapter_portable::{Architecture, Blueprint, Training, Weights};
+use mobillm_adapter_portable::{Blueprint, Training, Weights};
 use mobillm_core::activations::ActivationBatch;
 use mobillm_core::privacy::Supervision;
-use mobillm_core::side_network::{
-    SideNetwork, SideNetworkContext, SideNetworkError, SideNetworkInfo, StepReport,
-};
+use mobillm_core::side_network::{SideNetwork, SideNetworkError, SideNetworkInfo, StepReport};
 use ndarray::Array2;
 
-use crate::{optimizer, parallel_adapter};
+use crate::{adapters, optimizer};
 
 pub(crate) const ENGINE: &str = "candle";
 
@@ -25,17 +23,15 @@ pub struct CandleSideNetwork {
 }
 
 impl CandleSideNetwork {
-    /// The network of `architecture` for `context` with its initial weights.
+    /// The network of `blueprint` with its initial weights, to be trained as `training` says.
     pub(crate) fn new(
-        architecture: Architecture,
-        context: &SideNetworkContext,
+        blueprint: Blueprint,
+        training: Training,
         pool: Option<rayon::ThreadPool>,
-    ) -> Result<Self, SideNetworkError> {
-        let blueprint = Blueprint::new(architecture, context);
-        blueprint.ensure()?;
-        let mut network = Self::loaded(blueprint.clone(), blueprint.initial(context.seed), pool);
-        network.training = Some((Training::new(context), Moments::new(&network.weights)));
-        Ok(network)
+    ) -> Self {
+        let weights = blueprint.initial(training.seed);
+        let moments = Moments::new(&weights);
+        Self { training: Some((training, moments)), ..Self::loaded(blueprint, weights, pool) }
     }
 
     /// The network of an adapter file, to predict with.
@@ -65,9 +61,9 @@ impl SideNetwork for CandleSideNetwork {
         let Self { blueprint, weights, training, pool, .. } = self;
         let (training, moments) = training.as_mut().ok_or_else(only_predicts)?;
         let rows = blueprint.rows(batch)?;
-        let targets = blueprint.targets(rows.samples(), supervision)?;
+        let targets = blueprint.targets(training, rows.samples(), supervision)?;
         let (loss, gradients) = within(pool.as_ref(), || {
-            parallel_adapter::loss_and_gradients(blueprint, weights, batch, &rows, &targets)
+            adapters::loss_and_gradients(blueprint, weights, batch, &rows, &targets)
         })
         .map_err(engine_error)?;
         let step = moments.step;
@@ -83,7 +79,7 @@ impl SideNetwork for CandleSideNetwork {
     fn predict(&self, batch: &ActivationBatch) -> Result<Array2<f32>, SideNetworkError> {
         let rows = self.blueprint.rows(batch)?;
         let outputs = within(self.pool.as_ref(), || {
-            parallel_adapter::predict(&self.blueprint, &self.weights, batch, &rows)
+            adapters::predict(&self.blueprint, &self.weights, batch, &rows)
         })
         .map_err(engine_error)?;
         let shape = (rows.samples(), self.blueprint.objective.outputs());

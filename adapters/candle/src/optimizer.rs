@@ -3,10 +3,12 @@
 use mobillm_adapter_portable::file::Moments;
 use mobillm_adapter_portable::{AdamWStep, Blueprint, Training, Weights};
 
+use crate::kernels::sum;
+
 /// The Euclidean norm of all gradients together.
 pub(crate) fn norm(gradients: &[Vec<f32>]) -> f64 {
-    let squares = gradients.iter().flatten().map(|&value| f64::from(value) * f64::from(value));
-    squares.sum::<f64>().sqrt()
+    let squares = |values: &Vec<f32>| sum(values, |value| f64::from(value) * f64::from(value));
+    gradients.iter().map(squares).sum::<f64>().sqrt()
 }
 
 /// Makes one step along `gradients`, whose norm is `norm`; the learning rate it took.

@@ -3,32 +3,62 @@
 use std::num::NonZeroUsize;
 
 use mobillm_adapter_candle::CandleSideNetworkConfig;
-use mobillm_adapter_portable::{Activation, Architecture};
+use mobillm_adapter_portable::{Activation, Architecture, Bottleneck};
+use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::registry::{Registry, Slot};
 use mobillm_core::side_network::SideNetworkConfig;
-use mobillm_testkit::side_network::{OBJECTIVES, Toy, check, train};
+use mobillm_testkit::side_network::{
+    OBJECTIVES, Toy, additive_on_zeros_trains_as_alone, check, tasks, train,
+};
+
+const SMALL: Bottleneck = Bottleneck { rank: 3, activation: Activation::Relu };
 
 fn threads(threads: usize) -> CandleSideNetworkConfig {
     CandleSideNetworkConfig { threads: NonZeroUsize::new(threads), ..Default::default() }
 }
 
+fn additive(bottleneck: Bottleneck) -> CandleSideNetworkConfig {
+    let architecture = Architecture::AdditiveAdapter(bottleneck);
+    CandleSideNetworkConfig { architecture, ..Default::default() }
+}
+
 #[test]
 fn keeps_the_laws() {
     check(&CandleSideNetworkConfig::default());
+    check(&additive(Bottleneck::default()));
 }
 
 #[test]
 fn keeps_the_laws_with_another_bottleneck() {
-    let architecture = Architecture::ParallelAdapter { rank: 3, activation: Activation::Relu };
+    let architecture = Architecture::ParallelAdapter(SMALL);
     check(&CandleSideNetworkConfig { architecture, ..threads(1) });
+    check(&additive(SMALL));
+}
+
+#[test]
+fn an_additive_network_takes_differences_and_for_classes_own_logits() {
+    use SupervisionKind::{Difference, TruthAndOwn};
+    let [two, three, value] = OBJECTIVES;
+    let (on_differences, on_labels) = ([two, three, value], [two, three]);
+    let expected = on_differences.map(|objective| (objective, Difference)).into_iter();
+    let expected = expected.chain(on_labels.map(|objective| (objective, TruthAndOwn)));
+    assert_eq!(tasks(&additive(SMALL)), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn an_own_prediction_of_zeros_changes_no_bit() {
+    additive_on_zeros_trains_as_alone(
+        &CandleSideNetworkConfig::default(),
+        &additive(Bottleneck::default()),
+    );
 }
 
 #[test]
 fn threads_change_no_bit() {
     // wide enough that the matrix products are split among threads
     let trained = |config: &CandleSideNetworkConfig| {
-        let mut toy = Toy::new(OBJECTIVES[0], 5);
-        toy.context.hidden = 768;
+        let mut toy = Toy::new((OBJECTIVES[0], SupervisionKind::Truth), 5);
+        toy.context.hidden = 4096;
         let mut network = config.build(&toy.context).unwrap();
         let losses = train(&mut *network, &mut toy, 5);
         (losses, network.checkpoint().unwrap())
@@ -54,9 +84,9 @@ fn options_have_defaults_and_unknown_ones_are_refused() {
 
 #[test]
 fn what_cannot_be_built_is_found_and_refused() {
-    let architecture = Architecture::ParallelAdapter { rank: 0, activation: Activation::Gelu };
+    let architecture = Architecture::ParallelAdapter(Bottleneck { rank: 0, ..SMALL });
     let config = CandleSideNetworkConfig { architecture, ..Default::default() };
-    let context = Toy::new(OBJECTIVES[0], 5).context;
+    let context = Toy::new((OBJECTIVES[0], SupervisionKind::Truth), 5).context;
     assert_eq!(config.check(&context)[0].path, "architecture.rank");
     let error = config.build(&context).err().unwrap().to_string();
     assert_eq!(error, "adapter: architecture.rank: 0 is out of range; expected 1 to 4096");

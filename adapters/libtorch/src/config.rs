@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use mobillm_adapter_portable::{Architecture, Blueprint, file};
+use mobillm_adapter_portable::{Architecture, file};
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::{Plugin, Slot};
 use mobillm_core::side_network::{
@@ -69,14 +69,15 @@ impl LibtorchSideNetworkConfig {
 #[typetag::serde(name = "libtorch")]
 impl SideNetworkConfig for LibtorchSideNetworkConfig {
     fn check(&self, context: &SideNetworkContext) -> Vec<Diagnostic> {
-        Blueprint::new(self.architecture, context).check()
+        self.architecture.check(context)
     }
 
     fn build(
         &self,
         context: &SideNetworkContext,
     ) -> Result<Box<dyn SideNetwork>, SideNetworkError> {
-        Ok(Box::new(LibtorchSideNetwork::new(self.architecture, context, self.compute()?)?))
+        let (blueprint, training) = self.architecture.plan(context)?;
+        Ok(Box::new(LibtorchSideNetwork::new(blueprint, training, self.compute()?)?))
     }
 
     fn load(&self, adapter: &[u8]) -> Result<Box<dyn SideNetwork>, SideNetworkError> {

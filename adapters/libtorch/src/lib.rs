@@ -15,7 +15,7 @@
 //! ```
 //! use mobillm_adapter_libtorch::LibtorchSideNetworkConfig;
 //! use mobillm_core::activations::{ActivationBatch, Layout};
-//! use mobillm_core::privacy::Supervision;
+//! use mobillm_core::privacy::{Supervision, SupervisionKind};
 //! use mobillm_core::side_network::{Optimizer, SideNetworkConfig, SideNetworkContext};
 //! use mobillm_core::{backbone::Pooling, fingerprint::Fingerprint, sample::Objective};
 //!
@@ -24,6 +24,7 @@
 //!     hidden: 4,
 //!     pooling: Pooling::Mean,
 //!     objective: Objective::Classification { classes: 2 },
+//!     supervision: SupervisionKind::Truth,
 //!     optimizer: Optimizer::default(),
 //!     steps: 10,
 //!     seed: 1,
@@ -43,10 +44,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod config;
 mod network;
 mod optimizer;
-mod parallel_adapter;
 mod tensors;
 
 use mobillm_core::registry::{DuplicateTag, Registry};

@@ -3,17 +3,15 @@
 use std::num::NonZeroU16;
 
 use mobillm_adapter_portable::file::{self, Moments};
-use mobillm_adapter_portable::{Architecture, Blueprint, Training, Weights};
+use mobillm_adapter_portable::{Blueprint, Training, Weights};
 use mobillm_core::activations::ActivationBatch;
 use mobillm_core::privacy::Supervision;
-use mobillm_core::side_network::{
-    SideNetwork, SideNetworkContext, SideNetworkError, SideNetworkInfo, StepReport,
-};
+use mobillm_core::side_network::{SideNetwork, SideNetworkError, SideNetworkInfo, StepReport};
 use ndarray::Array2;
 use tch::{Device, Tensor};
 
 use crate::tensors::{download, upload, values};
-use crate::{optimizer, parallel_adapter};
+use crate::{adapters, optimizer};
 
 const ENGINE: &str = "libtorch";
 
@@ -52,17 +50,15 @@ pub struct LibtorchSideNetwork {
 }
 
 impl LibtorchSideNetwork {
-    /// The network of `architecture` for `context` with its initial weights.
+    /// The network of `blueprint` with its initial weights, to be trained as `training` says.
     pub(crate) fn new(
-        architecture: Architecture,
-        context: &SideNetworkContext,
+        blueprint: Blueprint,
+        training: Training,
         compute: Compute,
     ) -> Result<Self, SideNetworkError> {
-        let blueprint = Blueprint::new(architecture, context);
-        blueprint.ensure()?;
-        let weights = blueprint.initial(context.seed);
+        let weights = blueprint.initial(training.seed);
         let mut network = Self::loaded(blueprint, &weights, compute)?;
-        network.train_from(&weights, &Moments::new(&weights), Training::new(context))?;
+        network.train_from(&weights, &Moments::new(&weights), training)?;
         Ok(network)
     }
 
@@ -108,10 +104,10 @@ impl SideNetwork for LibtorchSideNetwork {
         let Trained { training, step, first, second } =
             trained.as_mut().ok_or_else(only_predicts)?;
         let rows = blueprint.rows(batch)?;
-        let targets = blueprint.targets(rows.samples(), supervision)?;
+        let targets = blueprint.targets(training, rows.samples(), supervision)?;
         compute.enter();
         let (loss, gradients) =
-            parallel_adapter::loss_and_gradients(blueprint, weights, batch, &rows, &targets)
+            adapters::loss_and_gradients(blueprint, weights, batch, &rows, &targets)
                 .map_err(engine_error)?;
         let norm = optimizer::norm(&gradients).map_err(engine_error)?;
         if !(loss.is_finite() && norm.is_finite()) {
@@ -128,7 +124,7 @@ impl SideNetwork for LibtorchSideNetwork {
     fn predict(&self, batch: &ActivationBatch) -> Result<Array2<f32>, SideNetworkError> {
         let rows = self.blueprint.rows(batch)?;
         self.compute.enter();
-        let outputs = parallel_adapter::predict(&self.blueprint, &self.weights, batch, &rows)
+        let outputs = adapters::predict(&self.blueprint, &self.weights, batch, &rows)
             .and_then(|outputs| values(&outputs))
             .map_err(engine_error)?;
         let shape = (rows.samples(), self.blueprint.objective.outputs());

@@ -5,33 +5,51 @@ use std::num::NonZeroU16;
 
 use mobillm_adapter_candle::CandleSideNetworkConfig;
 use mobillm_adapter_libtorch::{DeviceChoice, LibtorchSideNetworkConfig};
-use mobillm_adapter_portable::{Activation, Architecture};
+use mobillm_adapter_portable::{Activation, Architecture, Bottleneck};
+use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::registry::{Registry, Slot};
-use mobillm_core::sample::Objective;
 use mobillm_core::side_network::{SideNetwork, SideNetworkConfig};
-use mobillm_testkit::side_network::{OBJECTIVES, Toy, check, train};
+use mobillm_testkit::side_network::{
+    OBJECTIVES, Task, Toy, additive_on_zeros_trains_as_alone, check, tasks, train,
+};
 
-const RELU: Architecture = Architecture::ParallelAdapter { rank: 3, activation: Activation::Relu };
+const RELU: Bottleneck = Bottleneck { rank: 3, activation: Activation::Relu };
+
+fn additive() -> Architecture {
+    Architecture::AdditiveAdapter(Bottleneck::default())
+}
+
+fn libtorch(architecture: Architecture) -> LibtorchSideNetworkConfig {
+    LibtorchSideNetworkConfig { architecture, ..Default::default() }
+}
 
 #[test]
 fn keeps_the_laws() {
-    check(&LibtorchSideNetworkConfig::default());
+    check(&libtorch(Architecture::default()));
+    check(&libtorch(additive()));
 }
 
 #[test]
 fn keeps_the_laws_with_another_bottleneck() {
-    check(&LibtorchSideNetworkConfig {
-        device: DeviceChoice::Cpu,
-        threads: NonZeroU16::new(1),
-        architecture: RELU,
-    });
+    for architecture in [Architecture::ParallelAdapter(RELU), Architecture::AdditiveAdapter(RELU)] {
+        check(&LibtorchSideNetworkConfig {
+            device: DeviceChoice::Cpu,
+            threads: NonZeroU16::new(1),
+            architecture,
+        });
+    }
+}
+
+#[test]
+fn an_own_prediction_of_zeros_changes_no_bit() {
+    additive_on_zeros_trains_as_alone(&libtorch(Architecture::default()), &libtorch(additive()));
 }
 
 /// Both engines with one architecture.
 fn pair(architecture: Architecture) -> [Box<dyn SideNetworkConfig>; 2] {
     [
         Box::new(CandleSideNetworkConfig { architecture, ..Default::default() }),
-        Box::new(LibtorchSideNetworkConfig { architecture, ..Default::default() }),
+        Box::new(libtorch(architecture)),
     ]
 }
 
@@ -42,40 +60,47 @@ fn trained(config: &dyn SideNetworkConfig, mut toy: Toy) -> (Box<dyn SideNetwork
     (network, losses)
 }
 
-/// Every objective with the default architecture, and one with another.
-fn cases() -> impl Iterator<Item = (Objective, Architecture)> {
-    let default = OBJECTIVES.map(|objective| (objective, Architecture::default()));
-    default.into_iter().chain([(OBJECTIVES[1], RELU)])
+/// Every task with the architecture that takes it, and one with another bottleneck.
+fn cases() -> impl Iterator<Item = (Task, Architecture)> {
+    let tasks = |architecture| {
+        let [candle, libtorch] = pair(architecture).map(|engine| tasks(&*engine));
+        assert_eq!(candle, libtorch);
+        candle.into_iter().map(move |task| (task, architecture))
+    };
+    let with_relu = (CLASSES, Architecture::ParallelAdapter(RELU));
+    tasks(Architecture::default()).chain(tasks(additive())).chain([with_relu])
 }
+
+const CLASSES: Task = (OBJECTIVES[1], SupervisionKind::Truth);
 
 #[test]
 fn both_engines_start_with_the_same_bytes() {
-    for (objective, architecture) in cases() {
-        let context = Toy::new(objective, 50).context;
+    for (task, architecture) in cases() {
+        let context = Toy::new(task, 50).context;
         let start = pair(architecture).map(|engine| engine.build(&context).unwrap());
         let [candle, libtorch] = start.map(|network| network.checkpoint().unwrap());
-        assert!(candle == libtorch, "{objective:?}");
+        assert!(candle == libtorch, "{task:?}");
     }
 }
 
 #[test]
 fn both_engines_make_the_same_losses_for_fifty_steps() {
-    for (objective, architecture) in cases() {
-        let toy = Toy::new(objective, 50);
+    for (task, architecture) in cases() {
+        let toy = Toy::new(task, 50);
         let [candle, libtorch] = pair(architecture).map(|engine| trained(&*engine, toy.clone()).1);
         for (step, (candle, libtorch)) in candle.iter().zip(&libtorch).enumerate() {
             let off = (candle - libtorch).abs() / candle.abs();
-            assert!(off < 1e-3, "{objective:?}, step {step}: {candle} and {libtorch}");
+            assert!(off < 1e-3, "{task:?}, step {step}: {candle} and {libtorch}");
         }
     }
 }
 
 #[test]
 fn what_one_trains_the_other_loads_and_predicts_equally() {
-    for (objective, architecture) in cases() {
+    for (task, architecture) in cases() {
         let engines = pair(architecture);
         for (trainer, reader) in [(0, 1), (1, 0)] {
-            let toy = Toy::new(objective, 50);
+            let toy = Toy::new(task, 50);
             let (network, _) = trained(&*engines[trainer], toy.clone());
             let adapter = network.adapter().unwrap();
             let loaded = engines[reader].load(&adapter).unwrap();
@@ -84,7 +109,7 @@ fn what_one_trains_the_other_loads_and_predicts_equally() {
             let (ours, theirs) =
                 (network.predict(&batch).unwrap(), loaded.predict(&batch).unwrap());
             for (ours, theirs) in ours.iter().zip(&theirs) {
-                assert!((ours - theirs).abs() < 1e-4, "{objective:?}: {ours} and {theirs}");
+                assert!((ours - theirs).abs() < 1e-4, "{task:?}: {ours} and {theirs}");
             }
         }
     }
@@ -92,7 +117,7 @@ fn what_one_trains_the_other_loads_and_predicts_equally() {
 
 #[test]
 fn a_run_can_change_its_engine() {
-    let toy = Toy::new(OBJECTIVES[0], 50);
+    let toy = Toy::new(CLASSES, 50);
     let [candle, libtorch] = pair(Architecture::default());
     let mut first = candle.build(&toy.context).unwrap();
     let mut batches = toy.clone();

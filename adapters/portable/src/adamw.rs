@@ -57,12 +57,14 @@ impl AdamWStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mobillm_core::side_network::Optimizer;
+    use crate::blueprint::tests::context;
+    use mobillm_core::side_network::{Optimizer, SideNetworkContext};
 
     #[test]
     fn corrections_fade_and_large_gradients_are_clipped() {
         let optimizer = Optimizer { learning_rate: 0.1, warmup: 0.0, ..Optimizer::default() };
-        let training = Training { optimizer, steps: 10_000_000, seed: 0 };
+        let context = SideNetworkContext { optimizer, steps: 10_000_000, ..context() };
+        let training = Training::new(&context);
         let first = AdamWStep::new(&training, 0, 4.0);
         assert_eq!(first.clip, 0.25);
         assert!((first.rate - 1.0).abs() < 1e-5 && (first.second - 1000.0).abs() < 0.1);

@@ -1,38 +1,69 @@
 //! Which network it is.
 
 use mobillm_core::diagnostic::Diagnostic;
+use mobillm_core::privacy::SupervisionKind;
+use mobillm_core::sample::Objective;
+use mobillm_core::side_network::{SideNetworkContext, SideNetworkError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::blueprint::{Blueprint, Training, ensure};
 
 /// The largest bottleneck.
 const MAX_RANK: usize = 4096;
 
-/// Which network is trained.
+/// Which network is trained, and on what.
+///
+/// All are a chain of adapters, one beside each tapped layer, joined by learned gates; tokens do not
+/// mix. With `A_t` the rows of tap t, `d` wide, and `h_t` the output of its adapter (PAE MobiLLM, arXiv
+/// 2507.01216):
+///
+/// ```text
+/// S_1 = norm_1(A_1)      S_t = (1 - mu_t) norm_t(A_t) + mu_t h_(t-1)      mu_t = sigmoid(gates_t)
+/// h_t = S_t + act(S_t down_t) up_t                down_t [d, rank]        up_t [rank, d]
+/// output = pool(h_T) head + bias                  head [d, outputs]
+/// ```
+///
+/// `norm_t` is a LayerNorm with gain and bias: hidden states grow a hundredfold over depth. `up` and
+/// `head` start at zero, so that the first output is exactly zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Architecture {
-    /// MobiLLM: an adapter beside each tapped layer, joined by learned gates; tokens do not mix.
+    /// MobiLLM: its output is the answer; it is trained on the truth.
     ///
-    /// With `A_t` the rows of tap t, `d` wide, and `h_t` the output of its adapter
-    /// (PAE MobiLLM, arXiv 2507.01216):
+    /// The loss is the mean over the samples of, for classes, `-log softmax(output)[truth]`, and for a
+    /// regression `(output - truth)^2`.
+    ParallelAdapter(Bottleneck),
+    /// PAE MobiLLM: the device adds its output to its own prediction; so it starts as the backbone.
+    ///
+    /// With `own` the device's own prediction, the loss is the mean over the samples of
     ///
     /// ```text
-    /// S_1 = norm_1(A_1)      S_t = (1 - mu_t) norm_t(A_t) + mu_t h_(t-1)      mu_t = sigmoid(gates_t)
-    /// h_t = S_t + act(S_t down_t) up_t                down_t [d, rank]        up_t [rank, d]
-    /// output = pool(h_T) head + bias                  head [d, outputs]
+    /// sum over the outputs of (output - difference)^2         difference = truth - own
+    /// -log softmax(own + output)[truth]                       own: logits
     /// ```
     ///
-    /// `norm_t` is a LayerNorm with gain and bias: hidden states grow a hundredfold over depth.
-    /// `up` and `head` start at zero, so that the first output is exactly zero.
-    ParallelAdapter {
-        /// Width of each adapter's bottleneck.
-        #[serde(default = "default_rank")]
-        #[schemars(range(min = 1, max = 4096))]
-        rank: usize,
-        /// The bottleneck's activation function.
-        #[serde(default)]
-        activation: Activation,
-    },
+    /// The first where the policy sends the difference: of one-hot class and own probabilities, or of
+    /// the scaled target of a regression and its prediction, where it is the squared error of
+    /// `own + output`. The second where the policy sends the class and the own logits.
+    AdditiveAdapter(Bottleneck),
+}
+
+/// The options of a chain of adapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bottleneck {
+    /// Width of each adapter's bottleneck.
+    #[schemars(range(min = 1, max = 4096))]
+    pub rank: usize,
+    /// The bottleneck's activation function.
+    pub activation: Activation,
+}
+
+impl Default for Bottleneck {
+    fn default() -> Self {
+        Self { rank: 64, activation: Activation::default() }
+    }
 }
 
 /// An activation function.
@@ -46,13 +77,9 @@ pub enum Activation {
     Relu,
 }
 
-fn default_rank() -> usize {
-    64
-}
-
 impl Default for Architecture {
     fn default() -> Self {
-        Self::ParallelAdapter { rank: default_rank(), activation: Activation::default() }
+        Self::ParallelAdapter(Bottleneck::default())
     }
 }
 
@@ -60,50 +87,180 @@ impl Architecture {
     /// Its name, as in a config's `type`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::ParallelAdapter { .. } => "parallel-adapter",
+            Self::ParallelAdapter(_) => "parallel-adapter",
+            Self::AdditiveAdapter(_) => "additive-adapter",
         }
     }
 
-    /// Everything that is wrong with the options.
-    pub(crate) fn check(&self) -> Vec<Diagnostic> {
-        let Self::ParallelAdapter { rank, .. } = self;
-        if (1..=MAX_RANK).contains(rank) {
-            return Vec::new();
+    /// The options of its adapters.
+    pub fn bottleneck(&self) -> Bottleneck {
+        match self {
+            Self::ParallelAdapter(bottleneck) | Self::AdditiveAdapter(bottleneck) => *bottleneck,
         }
-        let problem = Diagnostic::new("architecture.rank", format!("{rank} is out of range"));
-        vec![problem.expected(format!("1 to {MAX_RANK}"))]
+    }
+
+    /// Whether the device adds the output to its own prediction.
+    pub fn is_additive(&self) -> bool {
+        matches!(self, Self::AdditiveAdapter(_))
+    }
+
+    /// Everything that is wrong with it for `context`: for a config's `check`.
+    pub fn check(&self, context: &SideNetworkContext) -> Vec<Diagnostic> {
+        let mut found = Blueprint::new(*self, context).check();
+        found.extend(self.clash(context));
+        found
+    }
+
+    /// The network for `context`, and how it is trained.
+    ///
+    /// # Errors
+    /// If [`check`](Self::check) finds something.
+    pub fn plan(
+        &self,
+        context: &SideNetworkContext,
+    ) -> Result<(Blueprint, Training), SideNetworkError> {
+        ensure(self.check(context))?;
+        Ok((Blueprint::new(*self, context), Training::new(context)))
+    }
+
+    /// What is wrong with the options.
+    pub(crate) fn check_options(&self) -> Option<Diagnostic> {
+        let rank = self.bottleneck().rank;
+        let problem = || Diagnostic::new("architecture.rank", format!("{rank} is out of range"));
+        let expected = format!("1 to {MAX_RANK}");
+        (!(1..=MAX_RANK).contains(&rank)).then(|| problem().expected(expected))
+    }
+
+    /// Why it cannot be trained on what the privacy policy sends.
+    fn clash(&self, context: &SideNetworkContext) -> Option<Diagnostic> {
+        const LABELS: &str = "`privacy = { type = \"labels\" }`";
+        const DIFFERENCE: &str = "`privacy = { type = \"prediction-difference\" }`";
+        const WITH_OWN: &str = "`privacy = { type = \"labels\", own_prediction = true }`";
+        let SideNetworkContext { supervision, objective, .. } = context;
+        let classes = matches!(objective, Objective::Classification { .. });
+        let (problem, help) = match (self, supervision) {
+            (Self::ParallelAdapter(_), SupervisionKind::Truth)
+            | (Self::AdditiveAdapter(_), SupervisionKind::Difference) => return None,
+            (Self::AdditiveAdapter(_), SupervisionKind::TruthAndOwn) if classes => return None,
+            (Self::AdditiveAdapter(_), SupervisionKind::TruthAndOwn) => (
+                "with truth and own prediction it is trained by cross-entropy, and a regression has \
+                 no classes"
+                    .to_owned(),
+                format!("use {DIFFERENCE}, which for a regression is the squared error"),
+            ),
+            (Self::ParallelAdapter(_), _) => (
+                format!("it is trained on the truth, but the privacy policy sends the {supervision}"),
+                format!("use `architecture = {{ type = \"additive-adapter\" }}`, or {LABELS}"),
+            ),
+            (Self::AdditiveAdapter(_), _) => (
+                format!(
+                    "it is added to the device's own prediction, but the privacy policy sends the \
+                     {supervision} alone"
+                ),
+                format!(
+                    "use {DIFFERENCE} or {WITH_OWN}, or `architecture = {{ type = \
+                     \"parallel-adapter\" }}`"
+                ),
+            ),
+        };
+        let problem = format!("`{}` does not fit: {problem}", self.name());
+        Some(Diagnostic::new("architecture.type", problem).help(help))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blueprint::tests::context;
+
+    fn additive(rank: usize) -> Architecture {
+        Architecture::AdditiveAdapter(Bottleneck { rank, activation: Activation::Gelu })
+    }
 
     #[test]
     fn options_have_defaults_and_unknown_ones_are_refused() {
         let parse = serde_json::from_str::<Architecture>;
         assert_eq!(parse(r#"{"type":"parallel-adapter"}"#).unwrap(), Architecture::default());
         let small = parse(r#"{"type":"parallel-adapter","rank":8,"activation":"relu"}"#).unwrap();
-        let expected = Architecture::ParallelAdapter { rank: 8, activation: Activation::Relu };
-        assert_eq!(small, expected);
-        assert!(parse(r#"{"type":"parallel-adapter","rnk":8}"#).is_err());
+        let expected = Bottleneck { rank: 8, activation: Activation::Relu };
+        assert_eq!(small, Architecture::ParallelAdapter(expected));
+        assert_eq!(parse(r#"{"type":"additive-adapter","rank":8}"#).unwrap(), additive(8));
+        for name in ["parallel-adapter", "additive-adapter"] {
+            let typo = serde_json::json!({ "type": name, "rnk": 8 });
+            assert!(serde_json::from_value::<Architecture>(typo).is_err());
+        }
         assert!(parse(r#"{"type":"ladder"}"#).is_err());
     }
 
     #[test]
-    fn the_schema_tells_the_range() {
+    fn it_is_written_with_its_name() {
+        for architecture in [Architecture::default(), additive(8)] {
+            let written = serde_json::to_value(architecture).unwrap();
+            assert_eq!(written["type"], architecture.name());
+            assert_eq!(serde_json::from_value::<Architecture>(written).unwrap(), architecture);
+        }
+    }
+
+    #[test]
+    fn the_schema_tells_the_options_of_each() {
         let schema = serde_json::to_value(schemars::schema_for!(Architecture)).unwrap();
-        let rank = &schema["oneOf"][0]["properties"]["rank"];
-        assert_eq!((&rank["maximum"], &rank["default"]), (&MAX_RANK.into(), &64.into()));
+        for (at, name) in ["parallel-adapter", "additive-adapter"].into_iter().enumerate() {
+            let one = &schema["oneOf"][at];
+            assert_eq!(one["properties"]["type"]["const"], name);
+            let rank = &one["properties"]["rank"];
+            assert_eq!((&rank["maximum"], &rank["default"]), (&MAX_RANK.into(), &64.into()));
+            assert_eq!(one["additionalProperties"], false);
+            assert_eq!(one["required"], serde_json::json!(["type"]));
+        }
     }
 
     #[test]
     fn a_rank_out_of_range_is_found() {
-        let rank = |rank| Architecture::ParallelAdapter { rank, activation: Activation::Gelu };
+        let context = SideNetworkContext { supervision: SupervisionKind::Difference, ..context() };
         for bad in [0, MAX_RANK + 1] {
-            let found = rank(bad).check();
-            assert_eq!(found[0].path, "architecture.rank");
+            assert_eq!(additive(bad).check(&context)[0].path, "architecture.rank");
+            assert!(additive(bad).plan(&context).is_err());
         }
-        assert!(rank(1).check().is_empty());
+        assert!(additive(1).check(&context).is_empty());
+    }
+
+    #[test]
+    fn what_the_policy_sends_decides_which_network_fits() {
+        use SupervisionKind::{Difference, Truth, TruthAndOwn};
+        let classes = Objective::Classification { classes: 3 };
+        let parallel = Architecture::default();
+        let cases = [
+            (parallel, classes, Truth, None),
+            (parallel, Objective::Regression, Truth, None),
+            (parallel, classes, Difference, Some("type = \"additive-adapter\"")),
+            (parallel, classes, TruthAndOwn, Some("type = \"additive-adapter\"")),
+            (additive(4), classes, Truth, Some("own_prediction = true")),
+            (additive(4), Objective::Regression, Truth, Some("prediction-difference")),
+            (additive(4), classes, Difference, None),
+            (additive(4), Objective::Regression, Difference, None),
+            (additive(4), classes, TruthAndOwn, None),
+            (additive(4), Objective::Regression, TruthAndOwn, Some("prediction-difference")),
+        ];
+        for (architecture, objective, supervision, help) in cases {
+            let context = SideNetworkContext { objective, supervision, ..context() };
+            let found = architecture.check(&context);
+            let told = found.first().and_then(|found| found.help.as_deref());
+            assert_eq!(found.len(), usize::from(help.is_some()), "{found:?}");
+            assert!(told.zip(help).is_none_or(|(told, help)| told.contains(help)), "{found:?}");
+            assert!(found.iter().all(|found| found.path == "architecture.type"));
+            assert_eq!(architecture.plan(&context).is_ok(), help.is_none());
+        }
+    }
+
+    #[test]
+    fn a_clash_names_both_sides_and_the_way_out() {
+        let found = additive(4).check(&context());
+        assert_eq!(
+            found[0].to_string(),
+            "architecture.type: `additive-adapter` does not fit: it is added to the device's own \
+             prediction, but the privacy policy sends the truth alone; use `privacy = { type = \
+             \"prediction-difference\" }` or `privacy = { type = \"labels\", own_prediction = true }`, \
+             or `architecture = { type = \"parallel-adapter\" }`"
+        );
     }
 }

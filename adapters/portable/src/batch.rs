@@ -5,17 +5,15 @@ use std::ops::Range;
 
 use mobillm_core::activations::ActivationBatch;
 use mobillm_core::backbone::Pooling;
-use mobillm_core::privacy::Supervision;
+use mobillm_core::privacy::{Supervision, SupervisionKind};
 use mobillm_core::sample::Objective;
 use mobillm_core::side_network::SideNetworkError;
 
-use crate::architecture::Architecture;
-use crate::blueprint::Blueprint;
+use crate::blueprint::{Blueprint, Training};
 
 /// The rows of a batch that enter the output, sample after sample.
 ///
-/// The adapters of `parallel-adapter` do not mix tokens: rows that pooling drops need not be
-/// computed at all.
+/// Adapters do not mix tokens: rows that pooling drops need not be computed at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PooledRows {
     ranges: Vec<Range<usize>>,
@@ -50,12 +48,18 @@ impl PooledRows {
     }
 }
 
-/// What the outputs should be, one for each sample.
+/// What the outputs should be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Targets {
-    /// Classes, below the number of outputs; cross-entropy, mean over the batch.
-    Classes(Vec<u32>),
-    /// Values; squared error, mean over the batch.
+    /// Cross-entropy of `softmax(own + output)`, mean over the samples.
+    Classes {
+        /// The class of each sample, below the number of outputs.
+        classes: Vec<u32>,
+        /// The device's own logits, `[samples, outputs]`: zeros where the output stands alone.
+        own: Vec<f32>,
+    },
+    /// The outputs themselves, `[samples, outputs]`; squared error, summed over the outputs, mean over
+    /// the samples.
     Values(Vec<f32>),
 }
 
@@ -65,7 +69,6 @@ impl Blueprint {
     /// # Errors
     /// If the batch is not one of these taps and this width, or a sample has no rows.
     pub fn rows(&self, batch: &ActivationBatch) -> Result<PooledRows, SideNetworkError> {
-        let Architecture::ParallelAdapter { .. } = self.architecture;
         if (batch.taps(), batch.hidden()) != (self.taps.len(), self.hidden) {
             return Err(refused(format!(
                 "{} taps of width {}; expected {} (layers {:?}) of width {}",
@@ -95,12 +98,15 @@ impl Blueprint {
         Ok(PooledRows { ranges })
     }
 
-    /// What `samples` outputs should be, by their `supervision`.
+    /// What the outputs of `samples` samples should be, by their `supervision`, which must be what
+    /// `training` says.
     ///
     /// # Errors
-    /// If there is not one for each sample, or one is of the wrong kind or out of range.
+    /// If there is not one for each sample, or one is of another kind, of another width, out of range
+    /// or not finite.
     pub fn targets(
         &self,
+        training: &Training,
         samples: usize,
         supervision: &[Supervision],
     ) -> Result<Targets, SideNetworkError> {
@@ -108,38 +114,78 @@ impl Blueprint {
             let given = supervision.len();
             return Err(refused(format!("{given} targets for {samples} samples")));
         }
-        let with_index = supervision.iter().enumerate();
-        match self.objective {
-            Objective::Classification { classes } => {
-                let class = |(sample, given): (usize, &Supervision)| match *given {
-                    Supervision::Label(class) if (class as usize) < classes => Ok(class),
-                    _ => Err(mismatch(sample, given, &format!("a label below {classes}"))),
-                };
-                with_index.map(class).collect::<Result<_, _>>().map(Targets::Classes)
-            }
-            Objective::Regression => {
-                let value = |(sample, given): (usize, &Supervision)| match *given {
-                    Supervision::Value(value) if value.is_finite() => Ok(value),
-                    _ => Err(mismatch(sample, given, "a finite value")),
-                };
-                with_index.map(value).collect::<Result<_, _>>().map(Targets::Values)
+        let outputs = self.objective.outputs();
+        let of_classes = matches!(self.objective, Objective::Classification { .. });
+        let is_class = |class: u32| of_classes && (class as usize) < outputs;
+        let fits = |row: &[f32]| row.len() == outputs && row.iter().all(|value| value.is_finite());
+        let (mut classes, mut values) = (Vec::new(), Vec::with_capacity(samples * outputs));
+        for (sample, given) in supervision.iter().enumerate() {
+            let mismatch = || self.mismatch(training.supervision, sample, given);
+            match given {
+                other if other.kind() != training.supervision => return Err(mismatch()),
+                Supervision::Label(class) if is_class(*class) => {
+                    classes.push(*class);
+                    values.resize(values.len() + outputs, 0.0);
+                }
+                Supervision::LabelAndOwn(class, own) if is_class(*class) && fits(own) => {
+                    classes.push(*class);
+                    values.extend_from_slice(own);
+                }
+                Supervision::Value(value) if !of_classes && value.is_finite() => {
+                    values.push(*value)
+                }
+                Supervision::Difference(difference) if fits(difference) => {
+                    values.extend_from_slice(difference);
+                }
+                _ => return Err(mismatch()),
             }
         }
+        // they are of one kind, so that all have a class or none has
+        Ok(match classes.is_empty() {
+            true => Targets::Values(values),
+            false => Targets::Classes { classes, own: values },
+        })
     }
+
+    fn mismatch(
+        &self,
+        supervision: SupervisionKind,
+        sample: usize,
+        given: &Supervision,
+    ) -> SideNetworkError {
+        let outputs = self.objective.outputs();
+        let expected = match (supervision, self.objective) {
+            (SupervisionKind::Truth, Objective::Regression) => "a finite value".to_owned(),
+            (SupervisionKind::Truth, _) => format!("a label below {outputs}"),
+            (SupervisionKind::Difference, _) => format!("a difference of {outputs} finite numbers"),
+            _ => format!("a label below {outputs} with {outputs} finite logits"),
+        };
+        let given = match given {
+            Supervision::Difference(difference) => {
+                format!("a difference of {}", numbers(difference))
+            }
+            Supervision::LabelAndOwn(class, own) => format!("label {class} with {}", numbers(own)),
+            short => format!("{short:?}"),
+        };
+        refused(format!("the target of sample {sample} is {given}; expected {expected}"))
+    }
+}
+
+/// How many they are, and the first that is none.
+fn numbers(row: &[f32]) -> String {
+    let wrong = row.iter().position(|value| !value.is_finite());
+    let wrong = wrong.map(|at| format!(", {} at {at}", row[at])).unwrap_or_default();
+    format!("{} numbers{wrong}", row.len())
 }
 
 fn refused(problem: String) -> SideNetworkError {
     SideNetworkError::Batch { problem }
 }
 
-fn mismatch(sample: usize, given: &Supervision, expected: &str) -> SideNetworkError {
-    refused(format!("the target of sample {sample} is {given:?}; expected {expected}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blueprint::tests::blueprint;
+    use crate::blueprint::tests::{blueprint, context};
     use mobillm_core::activations::Layout;
 
     fn batch(counts: &[usize]) -> ActivationBatch {
@@ -172,20 +218,76 @@ mod tests {
         assert_eq!(error, "batch: 2 taps of width 8; expected 2 (layers [2, 5]) of width 4");
     }
 
+    /// What `given`, the target of sample 1, becomes where `supervision` is what is trained on.
+    fn targets(
+        objective: Objective,
+        supervision: SupervisionKind,
+        given: [Supervision; 2],
+    ) -> Result<Targets, String> {
+        let blueprint = Blueprint { objective, ..blueprint() };
+        let training = Training { supervision, ..Training::new(&context()) };
+        blueprint.targets(&training, 2, &given).map_err(|error| error.to_string())
+    }
+
+    const CLASSES: Objective = Objective::Classification { classes: 3 };
+
     #[test]
-    fn targets_are_of_the_objective() {
-        use Supervision::{Label, Value};
-        let classes = blueprint();
-        let labels = classes.targets(2, &[Label(0), Label(2)]).unwrap();
-        assert_eq!(labels, Targets::Classes(vec![0, 2]));
-        for wrong in [Label(3), Value(0.5)] {
-            let error = classes.targets(1, &[wrong]).unwrap_err().to_string();
-            assert!(error.ends_with("expected a label below 3"), "{error}");
-        }
-        assert!(classes.targets(2, &[Label(0)]).is_err());
-        let value = Blueprint { objective: Objective::Regression, ..classes };
-        assert_eq!(value.targets(1, &[Value(0.5)]).unwrap(), Targets::Values(vec![0.5]));
-        assert!(value.targets(1, &[Value(f32::NAN)]).is_err());
-        assert!(value.targets(1, &[Label(0)]).is_err());
+    fn targets_are_of_the_objective_and_of_what_is_trained_on() {
+        use SupervisionKind::{Difference, Truth, TruthAndOwn};
+        let labels = [Supervision::Label(0), Supervision::Label(2)];
+        let alone = Targets::Classes { classes: vec![0, 2], own: vec![0.0; 6] };
+        assert_eq!(targets(CLASSES, Truth, labels), Ok(alone));
+        let own =
+            [0, 2].map(|class| Supervision::LabelAndOwn(class, vec![0.5, -1.0, class as f32]));
+        let own = targets(CLASSES, TruthAndOwn, own);
+        let logits = vec![0.5, -1.0, 0.0, 0.5, -1.0, 2.0];
+        assert_eq!(own, Ok(Targets::Classes { classes: vec![0, 2], own: logits }));
+        let values = [Supervision::Value(0.5), Supervision::Value(-1.0)];
+        let wanted = Targets::Values(vec![0.5, -1.0]);
+        assert_eq!(targets(Objective::Regression, Truth, values), Ok(wanted.clone()));
+        let differences = [0.5, -1.0].map(|value| Supervision::Difference(vec![value]));
+        assert_eq!(targets(Objective::Regression, Difference, differences), Ok(wanted));
+        let wide = [1.0, 2.0].map(|value| Supervision::Difference(vec![value, 0.0, -value]));
+        let wanted = Targets::Values(vec![1.0, 0.0, -1.0, 2.0, 0.0, -2.0]);
+        assert_eq!(targets(CLASSES, Difference, wide), Ok(wanted));
+    }
+
+    #[test]
+    fn a_target_that_does_not_fit_is_told_with_its_sample() {
+        use Supervision::{Difference, Label, LabelAndOwn, Value};
+        let refuses = |objective, good: Supervision, bad: Supervision, told: &str| {
+            let error = targets(objective, good.kind(), [good, bad]).unwrap_err();
+            assert_eq!(error, format!("batch: the target of sample 1 is {told}"));
+        };
+        let classes = |bad, told: &str| refuses(CLASSES, Label(0), bad, told);
+        classes(Label(3), "Label(3); expected a label below 3");
+        classes(Value(0.5), "Value(0.5); expected a label below 3");
+        classes(Difference(vec![0.0; 3]), "a difference of 3 numbers; expected a label below 3");
+        let values = |bad, told: &str| refuses(Objective::Regression, Value(0.0), bad, told);
+        values(Value(f32::NAN), "Value(NaN); expected a finite value");
+        values(Label(0), "Label(0); expected a finite value");
+        let differences = |bad, told: &str| {
+            let expected = format!("{told}; expected a difference of 3 finite numbers");
+            refuses(CLASSES, Difference(vec![0.0; 3]), bad, &expected);
+        };
+        differences(Label(0), "Label(0)");
+        differences(Difference(vec![0.0; 2]), "a difference of 2 numbers");
+        let infinite = vec![0.0, f32::INFINITY, 0.0];
+        differences(Difference(infinite.clone()), "a difference of 3 numbers, inf at 1");
+        let with_own = |bad, told: &str| {
+            let expected = format!("{told}; expected a label below 3 with 3 finite logits");
+            refuses(CLASSES, LabelAndOwn(0, vec![0.0; 3]), bad, &expected);
+        };
+        with_own(Label(0), "Label(0)");
+        with_own(LabelAndOwn(3, vec![0.0; 3]), "label 3 with 3 numbers");
+        with_own(LabelAndOwn(2, vec![0.0]), "label 2 with 1 numbers");
+        with_own(LabelAndOwn(2, infinite), "label 2 with 3 numbers, inf at 1");
+    }
+
+    #[test]
+    fn there_is_one_target_for_each_sample() {
+        let training = Training::new(&context());
+        let error = blueprint().targets(&training, 2, &[Supervision::Label(0)]).unwrap_err();
+        assert_eq!(error.to_string(), "batch: 1 targets for 2 samples");
     }
 }

@@ -3,6 +3,7 @@
 use mobillm_core::backbone::Pooling;
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
+use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::sample::Objective;
 use mobillm_core::side_network::{
     Optimizer, SideNetworkContext, SideNetworkError, SideNetworkInfo,
@@ -41,6 +42,9 @@ pub struct Blueprint {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
+    /// What it is trained on. Files from before there was a choice say nothing: the truth.
+    #[serde(default = "truth")]
+    pub supervision: SupervisionKind,
     /// The optimizer and its schedule.
     pub optimizer: Optimizer,
     /// All steps of the run.
@@ -49,11 +53,15 @@ pub struct Training {
     pub seed: u64,
 }
 
+fn truth() -> SupervisionKind {
+    SupervisionKind::Truth
+}
+
 impl Training {
     /// The part of `context` that is about training.
-    pub fn new(context: &SideNetworkContext) -> Self {
-        let SideNetworkContext { optimizer, steps, seed, .. } = *context;
-        Self { optimizer, steps, seed }
+    pub(crate) fn new(context: &SideNetworkContext) -> Self {
+        let SideNetworkContext { supervision, optimizer, steps, seed, .. } = *context;
+        Self { supervision, optimizer, steps, seed }
     }
 }
 
@@ -94,7 +102,7 @@ impl Parameter {
 
 impl Blueprint {
     /// The blueprint of `architecture` for `context`.
-    pub fn new(architecture: Architecture, context: &SideNetworkContext) -> Self {
+    pub(crate) fn new(architecture: Architecture, context: &SideNetworkContext) -> Self {
         Self {
             architecture,
             taps: context.taps.clone(),
@@ -105,8 +113,8 @@ impl Blueprint {
         }
     }
 
-    /// Everything that is wrong with it, for a config's `check`.
-    pub fn check(&self) -> Vec<Diagnostic> {
+    /// Everything that is wrong with it.
+    pub(crate) fn check(&self) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         let mut problem = |message: String| problems.push(Diagnostic::new("", message));
         if self.taps.is_empty() {
@@ -124,22 +132,7 @@ impl Blueprint {
         if self.size().is_none() {
             problem("the network is too large for this machine".to_owned());
         }
-        let mut found = self.architecture.check();
-        found.append(&mut problems);
-        found
-    }
-
-    /// The first thing that is wrong with it, as an error.
-    ///
-    /// # Errors
-    /// If [`check`](Self::check) finds something.
-    pub fn ensure(&self) -> Result<(), SideNetworkError> {
-        match self.check().into_iter().next() {
-            Some(found) => Err(SideNetworkError::Adapter {
-                problem: found.to_string().trim_start_matches(": ").to_owned(),
-            }),
-            None => Ok(()),
-        }
+        self.architecture.check_options().into_iter().chain(problems).collect()
     }
 
     /// All trained tensors, in the one order that everybody uses.
@@ -148,7 +141,7 @@ impl Blueprint {
     /// `[hidden, rank]`, `layer.l.up` `[rank, hidden]`; then `gates` `[taps - 1]` (the first adapter
     /// has no predecessor), `head.weight` `[hidden, outputs]` and `head.bias` `[outputs]`.
     pub fn parameters(&self) -> Vec<Parameter> {
-        let Architecture::ParallelAdapter { rank, .. } = self.architecture;
+        let rank = self.architecture.bottleneck().rank;
         let (hidden, outputs) = (self.hidden, self.objective.outputs());
         let mut parameters = Vec::new();
         for layer in &self.taps {
@@ -175,7 +168,6 @@ impl Blueprint {
     /// # Panics
     /// If there is not one per parameter.
     pub fn by_place<'a, T>(&self, values: &'a [T]) -> (&'a [[T; 4]], &'a [T; 3]) {
-        let Architecture::ParallelAdapter { .. } = self.architecture;
         let (adapters, rest) = values.as_chunks();
         #[expect(clippy::expect_used, reason = "the caller's promise, documented")]
         let rest = rest.try_into().expect("one value per parameter");
@@ -220,19 +212,48 @@ impl Blueprint {
             hidden: self.hidden,
             objective: self.objective,
             bundle: self.bundle,
-            additive: false,
+            additive: self.architecture.is_additive(),
         }
+    }
+}
+
+/// The first of `found`, as an error.
+pub(crate) fn ensure(found: Vec<Diagnostic>) -> Result<(), SideNetworkError> {
+    match found.into_iter().next() {
+        Some(found) => Err(SideNetworkError::Adapter {
+            problem: found.to_string().trim_start_matches(": ").to_owned(),
+        }),
+        None => Ok(()),
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::architecture::Activation;
+    use crate::architecture::{Activation, Bottleneck};
+
+    /// For `parallel-adapter` and three classes.
+    pub(crate) fn context() -> SideNetworkContext {
+        let Blueprint { taps, hidden, pooling, objective, bundle, .. } = blueprint();
+        SideNetworkContext {
+            taps,
+            hidden,
+            pooling,
+            objective,
+            supervision: SupervisionKind::Truth,
+            optimizer: Optimizer::default(),
+            steps: 100,
+            seed: 1,
+            bundle,
+        }
+    }
 
     pub(crate) fn blueprint() -> Blueprint {
         Blueprint {
-            architecture: Architecture::ParallelAdapter { rank: 4, activation: Activation::Gelu },
+            architecture: Architecture::ParallelAdapter(Bottleneck {
+                rank: 4,
+                activation: Activation::Gelu,
+            }),
             taps: vec![2, 5],
             hidden: 8,
             pooling: Pooling::Mean,
@@ -280,7 +301,7 @@ pub(crate) mod tests {
         let wrong = |change: fn(&mut Blueprint), expected: &str| {
             let mut blueprint = blueprint();
             change(&mut blueprint);
-            let error = blueprint.ensure().unwrap_err().to_string();
+            let error = ensure(blueprint.check()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
         wrong(|b| b.taps.clear(), "adapter: no layer is tapped");
@@ -288,6 +309,6 @@ pub(crate) mod tests {
         wrong(|b| b.hidden = 0, "no values");
         wrong(|b| b.hidden = usize::MAX / 2, "too large");
         wrong(|b| b.objective = Objective::Classification { classes: 1 }, "two classes");
-        assert!(blueprint().ensure().is_ok());
+        assert!(blueprint().check().is_empty());
     }
 }

@@ -4,7 +4,8 @@
 //! format's name and version and the network's [`Blueprint`]. Tensors are f32, named and shaped as
 //! [`Blueprint::parameters`] says. A checkpoint adds to the header the step and how the network is
 //! trained, and to the tensors the optimizer's moments, `optimizer.m.NAME` and `optimizer.v.NAME`.
-//! Equal weights give equal bytes.
+//! Equal weights give equal bytes. What the device does with the output follows from the
+//! architecture, which the header names; a build that does not know it refuses the file.
 //!
 //! Reading trusts nothing: every name, shape, type and number is checked, and nothing is allocated
 //! for what a header merely claims.
@@ -15,7 +16,7 @@ use mobillm_core::side_network::SideNetworkError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::blueprint::{Blueprint, Parameter, Training, Weights};
+use crate::blueprint::{Blueprint, Parameter, Training, Weights, ensure};
 
 const FORMAT: &str = "mobillm-adapter";
 const VERSION: u32 = 1;
@@ -168,7 +169,7 @@ fn open(bytes: &[u8]) -> Result<(Header, SafeTensors<'_>), SideNetworkError> {
         )));
     }
     let header: Header = serde_json::from_value(header).map_err(wrong)?;
-    header.network.ensure()?;
+    ensure(header.network.check())?;
     Ok((header, tensors))
 }
 

@@ -5,7 +5,8 @@
 //! from one [`SideNetworkContext`](mobillm_core::side_network::SideNetworkContext) both start with
 //! the same bits, follow the same rule, and read what the other wrote.
 //!
-//! * [`Architecture`]: which network, and its options. Today `parallel-adapter`.
+//! * [`Architecture`]: which network, its options, and what it can be trained on: `parallel-adapter`
+//!   answers alone, `additive-adapter` is added to the device's own prediction.
 //! * [`Blueprint`]: an architecture with the dimensions of one task; names and shapes of its
 //!   parameters, their initial values, and the checks that a batch must pass.
 //! * [`PooledRows`], [`Targets`]: a checked batch, as an engine wants it.
@@ -42,6 +43,6 @@ mod blueprint;
 pub mod file;
 
 pub use adamw::AdamWStep;
-pub use architecture::{Activation, Architecture};
+pub use architecture::{Activation, Architecture, Bottleneck};
 pub use batch::{PooledRows, Targets};
 pub use blueprint::{Blueprint, LAYER_NORM_EPSILON, Parameter, Training, Weights};

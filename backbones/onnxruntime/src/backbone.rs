@@ -3,24 +3,25 @@
 use std::fs;
 use std::panic::resume_unwind;
 
-use mobillm_bundle::Bundle;
 use mobillm_bundle::onnx::ModelProto;
+use mobillm_bundle::{Bundle, OWN_PREDICTION};
 use mobillm_core::BoxError;
 use mobillm_core::backbone::{
     Backbone, BackboneError, BackboneInfo, ForwardContext, OwnPrediction, TapSink, TokenBatch,
 };
+use ndarray::Array2;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionOutputs};
 use ort::value::TensorRef;
 use prost::Message;
 
 use crate::graph::insert_taps;
 use crate::tap::{self, Failure};
 
-/// A bundle in ONNX Runtime. Layers above the highest tap are not run: there is no head that
-/// would need them.
+/// A bundle in ONNX Runtime. Layers above the highest tap are run only if the model has a head,
+/// which needs them all.
 pub struct OnnxBackbone {
     info: BackboneInfo,
     taps: Vec<usize>,
@@ -40,7 +41,7 @@ impl OnnxBackbone {
         let bytes = fs::read(bundle.graph_path()).map_err(|error| wrong(error.to_string()))?;
         let mut model =
             ModelProto::decode(bytes.as_slice()).map_err(|error| wrong(error.to_string()))?;
-        insert_taps(&mut model, taps).map_err(wrong)?;
+        insert_taps(&mut model, taps, bundle.info().own_outputs).map_err(wrong)?;
         let folder = bundle.path().canonicalize().map_err(|error| wrong(error.to_string()))?;
         let folder = folder.to_str().ok_or_else(|| wrong("its path is not UTF-8".to_owned()))?;
         let session = session(&model, folder, threads, environment).map_err(engine)?;
@@ -71,14 +72,27 @@ impl Backbone for OnnxBackbone {
             "attention_mask" => view(mask.view())?,
             "token_type_ids" => view(batch.segments())?,
         ];
-        let run = || self.session.run(inputs).map(drop);
+        let run = || self.session.run(inputs);
         let (result, failure) = tap::lend(sink, batch.lengths(), run);
         match failure {
             Some(Failure::Sink { layer, source }) => Err(BackboneError::Sink { layer, source }),
             Some(Failure::Panic(panic)) => resume_unwind(panic),
-            None => result.map(|()| None).map_err(engine),
+            None => {
+                let outputs = result.map_err(engine)?;
+                let shape = self.info.own_outputs.map(|own| (batch.samples(), own));
+                shape.map(|shape| own_prediction(&outputs, shape)).transpose()
+            }
         }
     }
+}
+
+/// The head's logits, `[batch, own_outputs]`, copied out of the session's memory.
+fn own_prediction(
+    outputs: &SessionOutputs<'_>,
+    shape: (usize, usize),
+) -> Result<Array2<f32>, BackboneError> {
+    let (_, logits) = outputs[OWN_PREDICTION].try_extract_tensor::<f32>().map_err(engine)?;
+    Array2::from_shape_vec(shape, logits.to_vec()).map_err(engine)
 }
 
 fn session(

@@ -11,7 +11,10 @@
 //! ```
 //!
 //! Layer i+1 takes the output of `Tap(i)`, so it cannot run before the sink has returned. The
-//! output is the input's memory: nothing is copied. What lies above the highest tap is not run.
+//! output is the input's memory: nothing is copied.
+//!
+//! If the model has a task head, its own prediction comes back when the graph is through, after the
+//! last tap. It costs the layers above the highest tap; without a head they are not run.
 //!
 //! The bundle's weights are not read into memory but mapped; ONNX Runtime packs the matrices
 //! for its kernels (once, about the size of the layers' weights) and lets go of the mapping.

@@ -17,6 +17,16 @@ fn the_laws_hold() {
 }
 
 #[test]
+fn the_laws_hold_with_a_head() {
+    let folder = tempfile::tempdir().unwrap();
+    for outputs in [1, 3] {
+        let tiny = TinyBert { prefix: "bert.".to_owned(), head: Some(outputs), ..tiny() };
+        let bundle = tiny.bundle(&folder.path().join(outputs.to_string())).unwrap();
+        mobillm_testkit::backbone::conformance(&|taps| common::build(&bundle, taps));
+    }
+}
+
+#[test]
 fn the_laws_hold_for_other_activations_and_one_head() {
     let folder = tempfile::tempdir().unwrap();
     for activation in ["relu", "gelu_new"] {

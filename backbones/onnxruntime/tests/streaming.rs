@@ -27,9 +27,9 @@ fn node(op_type: &str, inputs: [&str; 2], output: &str) -> NodeProto {
     }
 }
 
-/// A bundle whose layer `layer` fails when it runs: it looks for sample 999,999 of the batch.
-fn broken_at(layer: usize, out: &Path) -> Bundle {
-    let bundle = TinyBert::default().bundle(out).unwrap();
+/// A bundle of `tiny` that fails when `value` is computed: it looks for sample 999,999 of the batch.
+fn broken_at(value: &str, tiny: &TinyBert, out: &Path) -> Bundle {
+    let bundle = tiny.bundle(out).unwrap();
     let mut model = ModelProto::decode(&*fs::read(bundle.graph_path()).unwrap()).unwrap();
     let graph = model.graph.as_mut().unwrap();
     graph.initializer.push(TensorProto {
@@ -39,8 +39,7 @@ fn broken_at(layer: usize, out: &Path) -> Bundle {
         raw_data: 999_999_i64.to_le_bytes().to_vec(),
         ..TensorProto::default()
     });
-    let tap = format!("tap.{layer}");
-    let at = graph.node.iter().position(|node| node.output[0] == tap).unwrap();
+    let at = graph.node.iter().position(|node| node.output[0] == value).unwrap();
     let sum = std::mem::replace(&mut graph.node[at].input[0], "broken".to_owned());
     graph.node.insert(at, node("Gather", [&sum, "nobody"], "missing"));
     graph.node.insert(at + 1, node("Add", [&sum, "missing"], "broken"));
@@ -54,12 +53,13 @@ fn broken_at(layer: usize, out: &Path) -> Bundle {
     Bundle::open(out).unwrap()
 }
 
-/// If the taps came after the layers had run, none would come: the run has failed by then.
+/// If the taps came after the layers or the head had run, none would come: the run has failed by then.
 #[test]
-fn taps_arrive_although_a_later_layer_fails() {
+fn taps_arrive_although_a_later_layer_or_the_head_fails() {
     let folder = tempfile::tempdir().unwrap();
-    for broken in 1..=3 {
-        let bundle = broken_at(broken, &folder.path().join(broken.to_string()));
+    let tiny = TinyBert::with_head(2);
+    for (broken, value) in [(1, "tap.1"), (2, "tap.2"), (3, "tap.3"), (4, "own_prediction")] {
+        let bundle = broken_at(value, &tiny, &folder.path().join(value));
         let mut backbone = common::build(&bundle, &[0, 1, 2, 3]);
         let mut arrived = Vec::new();
         let mut sink = |tap: Tap<'_>| {
@@ -75,9 +75,10 @@ fn taps_arrive_although_a_later_layer_fails() {
 #[test]
 fn layers_above_the_highest_tap_do_not_run() {
     let folder = tempfile::tempdir().unwrap();
-    let bundle = broken_at(2, &folder.path().join("bundle"));
+    let bundle = broken_at("tap.2", &TinyBert::default(), &folder.path().join("bundle"));
     let mut backbone = common::build(&bundle, &[1]);
-    backbone.forward(&batch(), &ForwardContext::default(), &mut |_: Tap<'_>| Ok(())).unwrap();
+    let own = backbone.forward(&batch(), &ForwardContext::default(), &mut |_: Tap<'_>| Ok(()));
+    assert!(own.unwrap().is_none());
 }
 
 #[test]

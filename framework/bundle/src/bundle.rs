@@ -42,7 +42,7 @@ pub enum BundleError {
     },
     /// The bundle was written by another version of mobillm.
     #[error(
-        "{}: bundle format {got}, this version reads format {FORMAT}; import the model again or update mobillm", path.display()
+        "{}: bundle format {got}, this version reads formats 1 to {FORMAT}; import the model again or update mobillm", path.display()
     )]
     Format {
         /// The manifest.
@@ -117,6 +117,12 @@ impl Bundle {
         &self.manifest.model
     }
 
+    /// Names of the outputs of the model's own prediction, in their order; `None` if it has no head,
+    /// or one whose outputs have no names.
+    pub fn own_labels(&self) -> Option<&[String]> {
+        self.manifest.own_labels.as_deref()
+    }
+
     /// What the bundle says about itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -178,7 +184,7 @@ fn read_manifest(bundle: &Path) -> Result<Manifest, BundleError> {
     let wrong = |problem: String| BundleError::Manifest { path: path.clone(), problem };
     let json = |error: serde_json::Error| wrong(error.to_string());
     let Versioned { format } = serde_json::from_slice(&text).map_err(json)?;
-    if format != u64::from(FORMAT) {
+    if !(1..=u64::from(FORMAT)).contains(&format) {
         return Err(BundleError::Format { path, got: format });
     }
     let manifest: Manifest = serde_json::from_slice(&text).map_err(json)?;
@@ -186,6 +192,15 @@ fn read_manifest(bundle: &Path) -> Result<Manifest, BundleError> {
         if !manifest.files.contains_key(name) {
             return Err(wrong(format!("`files` lacks {name}")));
         }
+    }
+    let own_outputs = manifest.model.own_outputs;
+    if let Some(labels) = &manifest.own_labels
+        && own_outputs != Some(labels.len())
+    {
+        let labels = labels.len();
+        return Err(wrong(format!(
+            "`own_labels` has {labels} names, `own_outputs` is {own_outputs:?}"
+        )));
     }
     let (expected, got) = (manifest.fingerprint(), manifest.model.bundle);
     if expected != got {

@@ -26,8 +26,10 @@ pub struct TinyBert {
     pub max_tokens: usize,
     /// Its activation, as `hidden_act`.
     pub activation: String,
-    /// What stands before every tensor's name.
+    /// What stands before the name of every tensor of the encoder.
     pub prefix: String,
+    /// Outputs of its task head; `None` for the encoder alone.
+    pub head: Option<usize>,
     /// Initial state of the weights' random numbers.
     pub seed: u64,
 }
@@ -42,6 +44,7 @@ impl Default for TinyBert {
             max_tokens: 32,
             activation: "gelu".to_owned(),
             prefix: String::new(),
+            head: None,
             seed: 1,
         }
     }
@@ -55,6 +58,12 @@ const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 impl TinyBert {
     /// Token ids of the model are below this.
     pub const VOCABULARY: usize = SPECIAL.len() + WORDS.len();
+
+    /// A `BertForSequenceClassification` whose classes are called "class 0" and so on. Its encoder is
+    /// that of the model without a head.
+    pub fn with_head(outputs: usize) -> Self {
+        Self { prefix: "bert.".to_owned(), head: Some(outputs), ..Self::default() }
+    }
 
     /// Writes `config.json`, `model.safetensors` and `tokenizer.json` into `folder`, as
     /// `transformers` does.
@@ -88,7 +97,7 @@ impl TinyBert {
 
     /// The content of `config.json`.
     pub fn config(&self) -> serde_json::Value {
-        json!({
+        let mut config = json!({
             "model_type": "bert",
             "vocab_size": Self::VOCABULARY,
             "hidden_size": self.hidden,
@@ -100,7 +109,13 @@ impl TinyBert {
             "hidden_act": self.activation,
             "layer_norm_eps": 1e-12,
             "pad_token_id": 0,
-        })
+        });
+        if let Some(outputs) = self.head {
+            let label = |id: usize| (id.to_string(), json!(format!("class {id}")));
+            config["architectures"] = json!(["BertForSequenceClassification"]);
+            config["id2label"] = (0..outputs).map(label).collect();
+        }
+        config
     }
 
     /// Name, shape and little-endian f32 bytes of every tensor.
@@ -113,7 +128,8 @@ impl TinyBert {
                 let numbers = (0..shape.iter().product())
                     .flat_map(|_| (center + 0.2 * uniform(&mut state)).to_le_bytes());
                 let bytes = numbers.collect();
-                (format!("{}{name}", self.prefix), (shape, bytes))
+                let prefix = if name.starts_with("classifier") { "" } else { &self.prefix };
+                (format!("{prefix}{name}"), (shape, bytes))
             })
             .collect()
     }
@@ -140,6 +156,10 @@ impl TinyBert {
             linear(name("intermediate.dense"), inner, Some(hidden));
             linear(name("output.dense"), hidden, Some(inner));
             linear(name("output.LayerNorm"), hidden, None);
+        }
+        if let Some(outputs) = self.head {
+            linear("pooler.dense".to_owned(), hidden, Some(hidden));
+            linear("classifier".to_owned(), outputs, Some(hidden));
         }
         shapes
     }

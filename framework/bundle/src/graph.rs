@@ -40,10 +40,9 @@ impl<'a> GraphBuilder<'a> {
         name.to_owned()
     }
 
-    /// Adds the output `value`, float `[batch, tokens, hidden]`.
-    pub(crate) fn output(&mut self, value: &str, hidden: usize) {
-        let axes = [Axis::Named("batch"), Axis::Named("tokens"), Axis::Fixed(hidden)];
-        self.graph.output.push(ValueInfoProto::tensor(value, FLOAT, &axes));
+    /// Adds the output `value`, float of the dimensions `axes`.
+    pub(crate) fn output(&mut self, value: &str, axes: &[Axis<'_>]) {
+        self.graph.output.push(ValueInfoProto::tensor(value, FLOAT, axes));
     }
 
     /// Adds a standard operator with one output, called `output`.

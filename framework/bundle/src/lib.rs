@@ -17,6 +17,11 @@
 //! embedding, i the output of layer i. An engine takes what it needs from there; [`onnx`] has the
 //! messages to rewrite the graph with.
 //!
+//! If the model has a task head that answers for a whole text (`BertForSequenceClassification`), the
+//! graph's output [`OWN_PREDICTION`] is its logits, `[batch, own_outputs]`, or the one output of a
+//! regression; [`Bundle::own_labels`] tells what they are called. Heads of other tasks (masked words,
+//! labels of tokens) are copied with the weights and not run: such a model has no own prediction.
+//!
 //! A bundle's name is its fingerprint ([`Manifest::fingerprint`]): adapters are trained on the
 //! activations of one bundle and refuse others.
 //!
@@ -50,5 +55,5 @@ mod weights;
 
 pub use bundle::{Bundle, BundleError};
 pub use import::{ImportError, import};
-pub use manifest::{FORMAT, FileDigest, Manifest};
+pub use manifest::{FORMAT, FileDigest, Manifest, OWN_PREDICTION};
 pub use tokenizer::{BundleTokenizer, Encoded};

@@ -10,8 +10,12 @@ use mobillm_core::fingerprint::Fingerprint;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The format version that this crate writes and reads.
-pub const FORMAT: u32 = 1;
+/// The newest format version. This crate reads all from 1, and writes a bundle in the oldest that can
+/// say what it is, so that a new format alone gives no model a new name.
+pub const FORMAT: u32 = 2;
+
+/// Name of the graph's output that is the model's own prediction.
+pub const OWN_PREDICTION: &str = "own_prediction";
 
 /// Name of the manifest in a bundle.
 pub const MANIFEST: &str = "manifest.json";
@@ -26,7 +30,8 @@ pub const TOKENIZER: &str = "tokenizer.json";
 ///
 /// In format 1 the graph takes `input_ids`, `attention_mask` and `token_type_ids`, int64
 /// `[batch, tokens]`, and its values `tap.0` (embedding) to `tap.<layers>` are the hidden states,
-/// float `[batch, tokens, hidden]`; `tap.<layers>` is its output.
+/// float `[batch, tokens, hidden]`; `tap.<layers>` is its output. In format 2 the model has a task
+/// head: the graph's second output, [`OWN_PREDICTION`], is its logits, float `[batch, own_outputs]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -34,6 +39,9 @@ pub struct Manifest {
     pub format: u32,
     /// The model's dimensions; `bundle` is the [`fingerprint`](Self::fingerprint) of the rest.
     pub model: BackboneInfo,
+    /// Names of the head's outputs, in their order, if the model gives them any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_labels: Option<Vec<String>>,
     /// The token that batches are padded with.
     pub padding: u32,
     /// Every other file of the bundle.
@@ -74,19 +82,21 @@ impl FileDigest {
 }
 
 impl Manifest {
-    /// A manifest of the current format; `model.bundle` is filled in.
+    /// A manifest of the oldest format that can hold it; `model.bundle` is filled in.
     pub(crate) fn new(
         mut model: BackboneInfo,
+        own_labels: Option<Vec<String>>,
         padding: u32,
         files: BTreeMap<String, FileDigest>,
     ) -> Self {
         model.bundle = Fingerprint([0; 32]);
-        let mut manifest = Self { format: FORMAT, model, padding, files };
+        let format = if model.own_outputs.is_some() { 2 } else { 1 };
+        let mut manifest = Self { format, model, own_labels, padding, files };
         manifest.model.bundle = manifest.fingerprint();
         manifest
     }
 
-    /// The digest over format, dimensions, padding and the digest of every file: the name of
+    /// The digest over format, dimensions, labels, padding and the digest of every file: the name of
     /// this bundle, equal wherever and whenever the same model was imported.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut nameless = self.clone();
@@ -110,6 +120,16 @@ mod tests {
         let written = include_str!("../fixtures/manifest-v1.json");
         let manifest: Manifest = serde_json::from_str(written).unwrap();
         assert_eq!((manifest.format, manifest.model.layers), (1, 6));
+        assert_eq!((manifest.model.own_outputs, &manifest.own_labels), (None, &None));
+        assert_eq!(manifest.fingerprint(), manifest.model.bundle);
+    }
+
+    #[test]
+    fn a_manifest_of_version_2_is_still_read() {
+        let written = include_str!("../fixtures/manifest-v2.json");
+        let manifest: Manifest = serde_json::from_str(written).unwrap();
+        assert_eq!((manifest.format, manifest.model.own_outputs), (2, Some(3)));
+        assert_eq!(manifest.own_labels.as_ref().unwrap()[2], "class 2");
         assert_eq!(manifest.fingerprint(), manifest.model.bundle);
     }
 }

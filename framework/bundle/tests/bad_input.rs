@@ -214,9 +214,11 @@ fn a_manifest_that_is_not_ours() {
         assert!(error.contains(words), "{words:?} is not in: {error}");
     };
     refused(
-        &|manifest| manifest["format"] = json!(2),
-        "bundle format 2, this version reads format 1",
+        &|manifest| manifest["format"] = json!(3),
+        "bundle format 3, this version reads formats 1 to 2",
     );
+    refused(&|manifest| manifest["format"] = json!(0), "bundle format 0");
+    refused(&|manifest| manifest["own_labels"] = json!(["a"]), "`own_labels` has 1 names");
     refused(&|manifest| manifest["model"]["layers"] = json!(2), "expected the fingerprint");
     refused(&|manifest| manifest["more"] = json!(1), "unknown field `more`");
     refused(&|manifest| manifest["files"] = json!({}), "lacks model.onnx");

@@ -74,13 +74,15 @@ fn the_manifest_says_what_the_model_is() {
     assert_eq!((info.layers, info.hidden, info.max_tokens), (3, 16, 32));
     assert_eq!((info.vocabulary, info.own_outputs), (TinyBert::VOCABULARY, None));
     assert_eq!((info.pooling, bundle.padding()), (Pooling::FirstToken, 0));
+    assert_eq!((bundle.manifest().format, bundle.own_labels()), (1, None));
     bundle.verify().unwrap();
     let graph = graph(&bundle);
     let made: Vec<&str> = graph.node.iter().flat_map(|node| &node.output).map(|o| &**o).collect();
     for layer in 0..=3 {
         assert!(made.contains(&&*format!("tap.{layer}")));
     }
-    assert_eq!(graph.output[0].name, "tap.3");
+    let outputs: Vec<&str> = graph.output.iter().map(|output| &*output.name).collect();
+    assert_eq!(outputs, ["tap.3"]);
 }
 
 #[test]

@@ -27,7 +27,9 @@ pub enum Command {
     /// Fine-tune: the server's half, for `mobillm device` in another process.
     Server(ServerArguments),
     /// Fine-tune: the device's half, with `mobillm server` in another process.
-    Device(RunArguments),
+    Device(DeviceArguments),
+    /// Fine-tune several variants on the same work, with several seeds, and compare them.
+    Compare(CompareArguments),
     /// Answer texts with the result of a run.
     Predict(PredictArguments),
     /// Score the result of a run on a labelled file.
@@ -52,7 +54,7 @@ pub struct ConfigArguments {
     pub sets: Vec<String>,
 }
 
-/// Of `run` and `device`.
+/// Of `run`, and among others of `device`.
 #[derive(Debug, Args)]
 pub struct RunArguments {
     /// What to run.
@@ -66,6 +68,18 @@ pub struct RunArguments {
     pub fresh: bool,
 }
 
+/// Of `device`.
+#[derive(Debug, Args)]
+pub struct DeviceArguments {
+    /// What to run and where.
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Leave as soon as the server has every sample, for which it needs a store. The same command comes
+    /// back for the result.
+    #[arg(long)]
+    pub leave: bool,
+}
+
 /// Of `server`.
 #[derive(Debug, Args)]
 pub struct ServerArguments {
@@ -75,6 +89,36 @@ pub struct ServerArguments {
     /// Where the server keeps the run. [default: runs/NAME OF THE CONFIG-server]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+}
+
+/// Of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArguments {
+    /// The config files, with one task; a variant is called as its file is. Differences are to the
+    /// first.
+    #[arg(required = true)]
+    pub configs: Vec<PathBuf>,
+    /// Runs of each variant: one with the first config's training.seed, one with the next number, ...
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// Where reports and runs are kept; what is finished there is not run again.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// The score, such as 0.98, that seconds and bytes are counted to. [default: the mean of the first
+    /// variant less half a point]
+    #[arg(long, value_name = "SCORE", value_parser = score, allow_negative_numbers = true)]
+    pub target: Option<f64>,
+    /// Change one value in every config: `--set training.epochs=6`. May be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+fn score(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(score) if score.is_finite() => Ok(score),
+        _ => Err("expected a score as a fraction, such as 0.98".to_owned()),
+    }
 }
 
 /// Of `predict`.

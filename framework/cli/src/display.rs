@@ -15,7 +15,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Seconds, bytes and shares in units that are read at a glance.
+/// Bytes in a unit that is read at a glance.
 pub(crate) fn bytes(bytes: f64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let mut value = bytes;
@@ -27,7 +27,8 @@ pub(crate) fn bytes(bytes: f64) -> String {
     if unit == 0 { format!("{value:.0} B") } else { format!("{value:.1} {}", units[unit]) }
 }
 
-fn seconds(seconds: f64) -> String {
+/// Seconds in a unit that is read at a glance.
+pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 100.0 {
         return format!("{seconds:.1} s");
     }

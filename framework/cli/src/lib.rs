@@ -5,6 +5,7 @@
 //! * [`arguments`]: what may be written after `mobillm`.
 //! * `commands`: the subcommands; each prints its result to stdout (`--json` for machines).
 //!   Progress, notes and errors go to stderr.
+//! * `compare`: runs of several variants, each as two child processes.
 //!
 //! Exit codes: 0 done, 1 failed, 2 the command line or the config is wrong, 130 stopped by Ctrl-C; a
 //! run that was stopped goes on with the same command.
@@ -22,10 +23,12 @@
 
 pub mod arguments;
 mod commands;
+mod compare;
 mod display;
 mod machine;
 mod watcher;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -33,6 +36,7 @@ use mobillm::RunError;
 use mobillm_bundle::ImportError;
 use mobillm_core::registry::{DuplicateTag, Registry};
 use mobillm_pull::PullError;
+use mobillm_report::ReportError;
 use thiserror::Error;
 
 use crate::arguments::Arguments;
@@ -50,6 +54,7 @@ pub fn with_builtins() -> Result<Registry, DuplicateTag> {
     mobillm_quantizers::register(&mut registry)?;
     mobillm_transport_in_memory::register(&mut registry)?;
     mobillm_transport_tcp::register(&mut registry)?;
+    mobillm_link_emulator::register(&mut registry)?;
     mobillm_adapter_candle::register(&mut registry)?;
     #[cfg(feature = "libtorch")]
     mobillm_adapter_libtorch::register(&mut registry)?;
@@ -68,6 +73,35 @@ pub(crate) enum CommandError {
     /// A download.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// A report that cannot be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// Configs that cannot be compared: everything that is wrong with any of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Configs(Vec<RunError>),
+    /// Two variants of one name.
+    #[error(
+        "{} and {} would both be called `{name}`, for a variant is called as its file is; rename one of \
+         them", first.display(), second.display()
+    )]
+    SameName {
+        /// The name.
+        name: String,
+        /// A config.
+        first: PathBuf,
+        /// Another one.
+        second: PathBuf,
+    },
+    /// Some runs of a comparison.
+    #[error(
+        "{failed} of {runs} runs failed; the same command tries them again and keeps the others"
+    )]
+    Failed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        runs: usize,
+    },
     /// Two plugins with one tag.
     #[error(transparent)]
     Registry(#[from] DuplicateTag),
@@ -88,11 +122,15 @@ pub(crate) enum CommandError {
     Json(#[from] serde_json::Error),
 }
 
+/// The exit code of what was stopped and can be gone on with.
+pub(crate) const STOPPED: u8 = 130;
+
 impl CommandError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Run(RunError::Stopped) => 130,
-            Self::Run(RunError::Config(_)) => 2,
+            Self::Run(RunError::Stopped) => STOPPED,
+            Self::Run(RunError::Config(_)) | Self::SameName { .. } => 2,
+            Self::Configs(wrong) if wrong.iter().any(|e| matches!(e, RunError::Config(_))) => 2,
             _ => 1,
         }
     }

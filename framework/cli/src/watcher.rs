@@ -8,6 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mobillm::Stop;
 use mobillm::progress::{News, Observer, Phase, Watch};
 
+use crate::STOPPED;
+
 /// Shows the news of a run: bars on a terminal, a line for each epoch elsewhere, nothing if quiet.
 pub(crate) struct Watcher {
     quiet: bool,
@@ -32,7 +34,7 @@ impl Watcher {
         let watcher = Self::new(quiet);
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             let flag = watcher.stop.flag();
-            signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())?;
+            signal_hook::flag::register_conditional_shutdown(signal, STOPPED.into(), flag.clone())?;
             signal_hook::flag::register(signal, flag)?;
         }
         Ok(watcher)

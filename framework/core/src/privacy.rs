@@ -7,6 +7,8 @@
 //! Straight about its limit: the type shows that *a* policy ran, not that the policy is a good one.
 //! A malicious policy can pass everything through.
 
+use std::fmt;
+
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -66,13 +68,39 @@ pub struct ReleaseContext<'a> {
     pub purpose: Purpose,
 }
 
-/// What kind of supervision a policy sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What kind of supervision a policy sends: one kind for all samples of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SupervisionKind {
-    /// The label itself (MobiLLM): 4 bytes a sample.
-    Label,
+    /// The truth itself (MobiLLM): the class, or the scaled target of a regression.
+    #[default]
+    Truth,
+    /// The truth less the device's own prediction (PAE MobiLLM): one number an output.
+    Difference,
+    /// The class, and the device's own logits to start from: one number, then one an output.
+    TruthAndOwn,
+}
+
+impl SupervisionKind {
+    /// Numbers of 4 bytes that a sample of `outputs` outputs has on the wire.
+    pub fn numbers(self, outputs: usize) -> usize {
+        match self {
+            Self::Truth => 1,
+            Self::Difference => outputs,
+            Self::TruthAndOwn => 1 + outputs,
+        }
+    }
+}
+
+impl fmt::Display for SupervisionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truth => "truth",
+            Self::Difference => "difference between truth and own prediction",
+            Self::TruthAndOwn => "truth and own prediction",
+        })
+    }
 }
 
 /// What the server trains on, for one sample.
@@ -83,31 +111,72 @@ pub enum Supervision {
     Label(u32),
     /// The scaled target of a regression.
     Value(f32),
+    /// For each output the truth less the device's own prediction.
+    Difference(Vec<f32>),
+    /// The class, and the device's own logits, to which the side network's are added.
+    LabelAndOwn(u32, Vec<f32>),
 }
 
 impl Supervision {
-    /// Bytes of every kind on the wire: the kind, then its number.
-    pub const BYTES: usize = 5;
-
-    /// The bytes on the wire. They are made here so that a new kind cannot be without.
-    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
-        let (kind, bits) = match self {
-            Self::Label(label) => (0, *label),
-            Self::Value(value) => (1, value.to_bits()),
-        };
-        let [a, b, c, d] = bits.to_le_bytes();
-        [kind, a, b, c, d]
+    /// Which kind it is.
+    pub fn kind(&self) -> SupervisionKind {
+        match self {
+            Self::Label(_) | Self::Value(_) => SupervisionKind::Truth,
+            Self::Difference(_) => SupervisionKind::Difference,
+            Self::LabelAndOwn(..) => SupervisionKind::TruthAndOwn,
+        }
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote; `None` if it is no known kind.
-    pub fn from_bytes([kind, a, b, c, d]: [u8; Self::BYTES]) -> Option<Self> {
-        let bits = u32::from_le_bytes([a, b, c, d]);
-        match kind {
-            0 => Some(Self::Label(bits)),
-            1 => Some(Self::Value(f32::from_bits(bits))),
+    /// How its bytes are to be read: 0 to 3, in the order of the variants.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Label(_) => 0,
+            Self::Value(_) => 1,
+            Self::Difference(_) => 2,
+            Self::LabelAndOwn(..) => 3,
+        }
+    }
+
+    /// Appends its numbers, 4 bytes each, little-endian. They are written here so that a new kind
+    /// cannot be without.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let (first, rest): (Option<u32>, &[f32]) = match self {
+            Self::Label(label) => (Some(*label), &[]),
+            Self::Value(value) => (Some(value.to_bits()), &[]),
+            Self::Difference(values) => (None, values),
+            Self::LabelAndOwn(label, own) => (Some(*label), own),
+        };
+        out.extend(first.into_iter().flat_map(u32::to_le_bytes));
+        out.extend(rest.iter().flat_map(|value| value.to_le_bytes()));
+    }
+
+    /// What [`write`](Self::write) wrote; `None` if `code` is no known one or the numbers are not
+    /// as many as it needs.
+    pub fn read(code: u8, bytes: &[u8]) -> Option<Self> {
+        let (numbers, []) = bytes.as_chunks::<4>() else { return None };
+        let floats =
+            |numbers: &[[u8; 4]]| numbers.iter().copied().map(f32::from_le_bytes).collect();
+        match (code, numbers) {
+            (0, [label]) => Some(Self::Label(u32::from_le_bytes(*label))),
+            (1, [value]) => Some(Self::Value(f32::from_le_bytes(*value))),
+            (2, [_, ..]) => Some(Self::Difference(floats(numbers))),
+            (3, [label, own @ ..]) if !own.is_empty() => {
+                Some(Self::LabelAndOwn(u32::from_le_bytes(*label), floats(own)))
+            }
             _ => None,
         }
     }
+}
+
+/// What scale a policy's answers are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerScale {
+    /// Logits of the classes, or the scaled target of a regression.
+    Raw,
+    /// Estimated probabilities of the classes: sums of own probability and predicted difference, that
+    /// may leave 0 to 1 and are to be clipped and normalised before they are shown.
+    Probability,
 }
 
 /// What a policy says about itself.
@@ -115,6 +184,8 @@ impl Supervision {
 pub struct PolicyInfo {
     /// What the server trains on, if this policy decides it.
     pub supervision: Option<SupervisionKind>,
+    /// The scale of what [`combine`](PrivacyPolicy::combine) returns.
+    pub answers: AnswerScale,
     /// The guarantee in words, and "none" where there is none.
     pub guarantee: String,
 }
@@ -122,8 +193,13 @@ pub struct PolicyInfo {
 /// Decides what the server sees of activations and of the truth.
 ///
 /// Laws (held by `testkit`): shapes stay; a sample's release does not depend on its batch mates;
-/// releasing the same sample twice gives the same bytes; [`combine`](Self::combine) on zeros leaves
-/// the backbone's own prediction.
+/// releasing the same sample twice gives the same bytes; supervision is of the kind that
+/// [`info`](Self::info) names. If that is more than the truth, [`combine`](Self::combine) on zeros ranks
+/// the answers as the device's own prediction does.
+///
+/// The device's *own* prediction is the backbone's task head: `[outputs]` logits, or the scaled target.
+/// A backbone without one predicts the prior: the logarithm of each class's share of the training rows,
+/// or the mean of their targets.
 pub trait PrivacyPolicy: Send {
     /// What leaves and what is guaranteed.
     fn info(&self) -> PolicyInfo;
@@ -141,8 +217,8 @@ pub trait PrivacyPolicy: Send {
         Ok(())
     }
 
-    /// What the server is told to train on for `sample`, given the truth and the backbone's `own`
-    /// prediction. The default tells nothing.
+    /// What the server is told to train on for `sample`, given the truth and the device's `own`
+    /// prediction, `[outputs]`. The default tells nothing.
     ///
     /// # Errors
     /// If the policy cannot work on this.
@@ -150,15 +226,15 @@ pub trait PrivacyPolicy: Send {
         &mut self,
         sample: SampleId,
         truth: Truth,
-        own: Option<&[f32]>,
+        own: &[f32],
     ) -> Result<Option<Supervision>, PolicyError> {
         let _ = (sample, truth, own);
         Ok(None)
     }
 
-    /// The device's answer from the side network's output `side`, changed in place. The default
-    /// takes the side network's word.
-    fn combine(&self, own: Option<&[f32]>, side: &mut [f32]) {
+    /// The device's answer from its `own` prediction and the side network's output `side`, both
+    /// `[outputs]`; `side` is changed in place. The default takes the side network's word.
+    fn combine(&self, own: &[f32], side: &mut [f32]) {
         let _ = (own, side);
     }
 }
@@ -222,17 +298,22 @@ pub fn release(
 /// [`ClearedSupervision`].
 ///
 /// # Errors
-/// If the policy refuses or says nothing.
+/// If the policy refuses, says nothing, or says something of another kind than it announced.
 pub fn release_supervision(
     policy: &mut dyn PrivacyPolicy,
     tag: &'static str,
     sample: SampleId,
     truth: Truth,
-    own: Option<&[f32]>,
+    own: &[f32],
 ) -> Result<ClearedSupervision, PolicyError> {
     let supervision =
         policy.supervise(sample, truth, own)?.ok_or(PolicyError::NoSupervision { policy: tag })?;
-    Ok(ClearedSupervision { supervision })
+    let announced = policy.info().supervision;
+    if announced == Some(supervision.kind()) {
+        return Ok(ClearedSupervision { supervision });
+    }
+    let problem = format!("it announced supervision {announced:?} and released {supervision:?}");
+    Err(PolicyError::Refused { policy: tag, problem })
 }
 
 fn check_finite(selected: &Selected) -> Result<(), PolicyError> {
@@ -251,7 +332,7 @@ fn check_finite(selected: &Selected) -> Result<(), PolicyError> {
 
 /// The config twin of [`PrivacyPolicy`].
 #[typetag::serde(tag = "type")]
-pub trait PrivacyPolicyConfig: std::fmt::Debug + Send + Sync {
+pub trait PrivacyPolicyConfig: fmt::Debug + Send + Sync {
     /// Everything that is wrong with this config for `objective`. Pure.
     fn check(&self, objective: &Objective) -> Vec<Diagnostic>;
 
@@ -266,7 +347,7 @@ mod tests {
     struct Open;
     impl PrivacyPolicy for Open {
         fn info(&self) -> PolicyInfo {
-            PolicyInfo { supervision: None, guarantee: "none".into() }
+            PolicyInfo { supervision: None, answers: AnswerScale::Raw, guarantee: "none".into() }
         }
     }
 
@@ -286,7 +367,48 @@ mod tests {
 
     #[test]
     fn a_policy_that_says_nothing_is_no_supervision() {
-        let error = release_supervision(&mut Open, "open", SampleId(1), Truth::Class(0), None);
+        let error = release_supervision(&mut Open, "open", SampleId(1), Truth::Class(0), &[]);
         assert!(matches!(error, Err(PolicyError::NoSupervision { policy: "open" })));
+    }
+
+    /// Announces one kind and releases another.
+    struct Liar;
+    impl PrivacyPolicy for Liar {
+        fn info(&self) -> PolicyInfo {
+            PolicyInfo { supervision: Some(SupervisionKind::Difference), ..Open.info() }
+        }
+        fn supervise(
+            &mut self,
+            _: SampleId,
+            _: Truth,
+            _: &[f32],
+        ) -> Result<Option<Supervision>, PolicyError> {
+            Ok(Some(Supervision::Label(1)))
+        }
+    }
+
+    #[test]
+    fn what_was_not_announced_is_not_released() {
+        let error = release_supervision(&mut Liar, "liar", SampleId(1), Truth::Class(1), &[]);
+        assert!(matches!(error, Err(PolicyError::Refused { policy: "liar", .. })));
+    }
+
+    #[test]
+    fn supervision_is_read_as_it_was_written() {
+        let all = [
+            Supervision::Label(7),
+            Supervision::Value(-0.5),
+            Supervision::Difference(vec![0.25, -0.25]),
+            Supervision::LabelAndOwn(1, vec![0.5, 2.0]),
+        ];
+        for (one, numbers) in all.iter().zip([1, 1, 2, 3]) {
+            let mut bytes = Vec::new();
+            one.write(&mut bytes);
+            assert_eq!(bytes.len(), 4 * numbers);
+            assert_eq!(one.kind().numbers(2), numbers);
+            assert_eq!(Supervision::read(one.code(), &bytes).as_ref(), Some(one));
+            assert_eq!(Supervision::read(one.code(), &bytes[1..]), None);
+            assert_eq!(Supervision::read(9, &bytes), None);
+        }
     }
 }

@@ -7,9 +7,12 @@
 //! What it does not hide: the order of an epoch is a function of the seed, which the server has in
 //! its config. A server that also has the data file can tell which row a sample is.
 
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+
+use crate::privacy::Supervision;
 
 /// The secret of one run, kept on the device: serialized into the run's own folder and nowhere else.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +52,19 @@ impl std::fmt::Display for SampleId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:016x}", self.0)
     }
+}
+
+/// All that a server knows of one sample, in the form in which it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedSample {
+    /// Its name.
+    pub id: SampleId,
+    /// The token that each row came from.
+    pub positions: Vec<u32>,
+    /// For each tap the encoded rows, `positions.len()` times the quantizer's row bytes.
+    pub taps: Vec<Bytes>,
+    /// What to train on.
+    pub supervision: Supervision,
 }
 
 /// What is true about a sample, as the data says. It stays on the device unless a policy releases it.

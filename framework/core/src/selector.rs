@@ -35,6 +35,12 @@ pub trait Selector: Send {
     /// How many rows a sample of `tokens` tokens sends per layer.
     fn rows(&self, tokens: usize) -> usize;
 
+    /// Whether a sample's rows are the same whenever it goes forward. A selector that draws tokens anew
+    /// is not fixed: its samples cannot be kept for later epochs.
+    fn is_fixed(&self) -> bool {
+        true
+    }
+
     /// Takes the wanted rows out of `tap`. `memory` is an old buffer to be used again.
     ///
     /// # Errors

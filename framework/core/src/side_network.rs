@@ -9,7 +9,7 @@ use crate::activations::ActivationBatch;
 use crate::backbone::Pooling;
 use crate::diagnostic::Diagnostic;
 use crate::fingerprint::Fingerprint;
-use crate::privacy::Supervision;
+use crate::privacy::{Supervision, SupervisionKind};
 use crate::sample::Objective;
 
 /// Why a side network could not be built, trained or loaded.
@@ -110,6 +110,9 @@ pub struct SideNetworkContext {
     pub pooling: Pooling,
     /// What the output is for.
     pub objective: Objective,
+    /// What it is trained on. What older releases wrote has none: it was the truth.
+    #[serde(default)]
+    pub supervision: SupervisionKind,
     /// How it is trained.
     pub optimizer: Optimizer,
     /// All steps of the run, for the schedule.

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::BoxError;
@@ -124,6 +125,23 @@ pub trait Transport: Send + Sync {
 
     /// Bytes that this transport adds to every frame.
     fn overhead(&self) -> usize;
+
+    /// What a network that is only imitated has cost so far; `None` where the network is real.
+    fn emulated(&self) -> Option<Emulated> {
+        None
+    }
+}
+
+/// What a network that is only imitated has cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emulated {
+    /// Seconds in which at least one frame from device to server was held back.
+    pub up_seconds: f64,
+    /// The same from server to device.
+    pub down_seconds: f64,
+    /// Packets that were lost and sent again, both ways.
+    pub lost_packets: u64,
 }
 
 /// The config twin of [`Transport`].

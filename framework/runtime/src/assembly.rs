@@ -6,17 +6,18 @@ use mobillm_bundle::Bundle;
 use mobillm_core::backbone::{BackboneContext, BackboneInfo};
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
-use mobillm_core::privacy::PolicyInfo;
+use mobillm_core::privacy::{PolicyInfo, SupervisionKind};
 use mobillm_core::quantizer::Quantizer;
 use mobillm_core::registry::Slot;
 use mobillm_core::sample::Objective;
 use mobillm_core::selector::Selector;
 use mobillm_core::side_network::SideNetworkContext;
-use mobillm_wire::handshake::{Hello, RunId};
+use mobillm_wire::handshake::{Hello, RunId, Work};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{Config, ConfigErrors, Loaded};
+use crate::config::{Config, ConfigErrors, Loaded, OwnPrediction};
+use crate::device::own::Own;
 use crate::device::taps::TapPath;
 use crate::egress::Egress;
 use crate::environment::Environment;
@@ -47,13 +48,17 @@ pub struct Assembly {
     pub pipeline: Fingerprint,
     /// What the policy says about itself.
     pub policy: PolicyInfo,
-    /// Everything that leaves.
-    pub egress: Egress,
     /// Says how many rows of a sample leave.
     pub selector: Box<dyn Selector>,
     /// Encodes what leaves.
     pub quantizer: Arc<dyn Quantizer>,
     context: SideNetworkContext,
+    /// The model's own head, if it has one that the device is to predict with.
+    head: Option<Own>,
+    /// Whether the server keeps samples.
+    cached: bool,
+    /// Bytes that the transport adds to a frame.
+    overhead: usize,
     components: Vec<Component>,
 }
 
@@ -85,9 +90,15 @@ impl Assembly {
         info.max_tokens =
             config.device.max_tokens.map_or(info.max_tokens, |n| n.min(info.max_tokens));
         let objective = config.task.objective();
-        // What cannot be built is not asked for its layers.
-        let mistakes = config.device.selector.check(&info);
-        report(loaded, vec![("device.selector", mistakes)])?;
+        // What cannot be built is not asked for its layers or its supervision.
+        let selector = config.device.selector.check(&info);
+        let privacy = config.device.privacy.check(&objective);
+        report(loaded, vec![("device.selector", selector), ("device.privacy", privacy)])?;
+        let policy = config.device.privacy.build(&objective).info();
+        let supervision = policy.supervision.ok_or_else(|| {
+            let problem = Diagnostic::new("device.privacy", "the policy releases no supervision");
+            loaded.errors([problem.expected("one that does, such as `labels`")])
+        })?;
         let selector = config.device.selector.build(&info);
         let taps = selector.layers(&info);
         let context = SideNetworkContext {
@@ -95,30 +106,30 @@ impl Assembly {
             hidden: info.hidden,
             pooling: info.pooling,
             objective,
+            supervision,
             optimizer: config.training.optimizer,
             steps: 0,
             seed: config.training.seed,
             bundle: info.bundle,
         };
-        check(loaded, &info, &context)?;
+        check(loaded, &info, &*selector, &context)?;
+        let has_head =
+            config.device.own_prediction == OwnPrediction::Head && info.own_outputs.is_some();
+        let head = has_head.then_some(Own::Head { range: config.task.range });
         let quantizer: Arc<dyn Quantizer> = Arc::from(config.device.quantizer.build());
-        let policy = config.device.privacy.build(&objective).info();
-        let overhead = config.link.transport.build().overhead();
-        let pipeline = pipeline(loaded);
-        // A run's own id is as long as this one.
-        let hello = Hello::new(RunId("0".repeat(32)), pipeline, context.clone(), 0);
-        let egress = Egress::new(&hello, &*quantizer, &policy, overhead);
         Ok(Self {
             bundle,
             info,
             taps,
             objective,
-            pipeline,
+            pipeline: pipeline(loaded),
             policy,
-            egress,
             selector,
             quantizer,
             context,
+            head,
+            cached: config.server.store.caches(),
+            overhead: config.link.transport.build().overhead(),
             components: components(loaded, environment),
         })
     }
@@ -126,6 +137,25 @@ impl Assembly {
     /// What the server builds the side network from, for a run of `steps` steps.
     pub fn side_network(&self, steps: u64) -> SideNetworkContext {
         SideNetworkContext { steps, ..self.context.clone() }
+    }
+
+    /// Everything that leaves the device, before the data is known: the numbers of samples and steps in
+    /// the hello, which is JSON, count as one digit each.
+    pub fn egress(&self) -> Egress {
+        self.egress_of(Work::default(), 0)
+    }
+
+    /// Everything that leaves the device in a run of `steps` steps over `work`.
+    pub fn egress_of(&self, work: Work, steps: u64) -> Egress {
+        // A run's own id is as long as this one.
+        let run = RunId("0".repeat(32));
+        let hello = Hello::new(run, self.pipeline, self.side_network(steps), work);
+        Egress::new(&hello, &*self.quantizer, &self.policy.guarantee, self.overhead)
+    }
+
+    /// What the device predicts by itself, whose training rows have the prior `prior`.
+    pub fn own(&self, prior: Vec<f32>) -> Own {
+        self.head.clone().unwrap_or(Own::Prior(prior))
     }
 
     /// Loads the backbone, after a look at every byte of its bundle, and puts the device's half of the
@@ -137,6 +167,7 @@ impl Assembly {
         &self,
         config: &Config,
         environment: &Environment,
+        own: Own,
     ) -> Result<TapPath, RunError> {
         self.bundle.verify()?;
         let context = BackboneContext {
@@ -147,7 +178,7 @@ impl Assembly {
         let backbone = config.device.backbone.build(&context)?;
         let selector = config.device.selector.build(&self.info);
         let policy = config.device.privacy.build(&self.objective);
-        Ok(TapPath::new(backbone, selector, policy, self.bundle.padding()))
+        Ok(TapPath::new(backbone, selector, policy, own, self.bundle.padding()))
     }
 
     /// All of this for people and for snapshots: components, edges, what leaves.
@@ -158,23 +189,36 @@ impl Assembly {
         let outputs = self.objective.outputs();
         let tokens = 32.min(info.max_tokens);
         let rows = self.selector.rows(tokens) as u64;
+        let mut edges = vec![
+            edge("backbone", "selector", json!(["batch", "tokens", hidden]), "f32", taps),
+            edge("selector", "privacy policy", json!(["rows", hidden]), "f32", taps),
+            edge("privacy policy", "quantizer", json!(["rows", hidden]), "f32", taps),
+            edge("quantizer", "transport", json!(["rows", row]), "bytes", taps),
+        ];
+        let mut last = "transport";
+        if self.cached {
+            edges.push(edge(last, "store", json!(["rows", row]), "bytes", taps));
+            last = "store";
+        }
+        edges.push(edge(last, "side network", json!(["rows", hidden]), "f32", taps));
+        edges.push(edge("side network", "answer", json!(["batch", outputs]), "f32", 1));
+        // What the server trains on is told apart: here is what the device adds it to.
+        if self.context.supervision != SupervisionKind::Truth {
+            let own = if self.head.is_some() { "task head" } else { "prior of labels" };
+            edges.push(edge(own, "privacy policy", json!(["batch", outputs]), "f32", 1));
+            edges.push(edge(own, "answer", json!(["batch", outputs]), "f32", 1));
+        }
+        let egress = self.egress();
         json!({
             "model": info,
             "taps": self.taps,
             "objective": self.objective,
             "pipeline": self.pipeline,
             "components": self.components,
-            "edges": [
-                edge("backbone", "selector", json!(["batch", "tokens", hidden]), "f32", taps),
-                edge("selector", "privacy policy", json!(["rows", hidden]), "f32", taps),
-                edge("privacy policy", "quantizer", json!(["rows", hidden]), "f32", taps),
-                edge("quantizer", "transport", json!(["rows", row]), "bytes", taps),
-                edge("transport", "side network", json!(["rows", hidden]), "f32", taps),
-                edge("side network", "answer", json!(["batch", outputs]), "f32", 1),
-            ],
-            "egress": self.egress,
+            "edges": edges,
+            "egress": egress,
             "bytes_per_sample": { "tokens": tokens, "rows": rows,
-                                  "bytes": self.egress.bytes_per_sample(rows) },
+                                  "bytes": egress.bytes_per_sample(rows) },
         })
     }
 }
@@ -188,20 +232,42 @@ fn edge(from: &str, to: &str, shape: Value, values: &str, times: usize) -> Value
 fn check(
     loaded: &Loaded,
     info: &BackboneInfo,
+    selector: &dyn Selector,
     context: &SideNetworkContext,
 ) -> Result<(), ConfigErrors> {
     let Config { device, link, server, .. } = &loaded.config;
+    let store = if server.store.caches() && !selector.is_fixed() { changing() } else { Vec::new() };
     report(
         loaded,
         vec![
             ("device.backbone", device.backbone.check(info)),
-            ("device.privacy", device.privacy.check(&context.objective)),
+            ("device.own_prediction", check_head(device.own_prediction, info, &context.objective)),
             ("device.quantizer", device.quantizer.check(info.hidden)),
             ("link.transport", link.transport.check()),
             ("server.side_network", server.side_network.check(context)),
-            ("device.predictor", device.predictor.check(context)),
+            ("server.store", store),
         ],
     )
+}
+
+/// Kept samples would be those of the first epoch for ever.
+fn changing() -> Vec<Diagnostic> {
+    let problem =
+        "the selector takes other tokens in every epoch, and a store keeps those of the first";
+    let diagnostic = Diagnostic::new("type", problem).expected("`none`");
+    vec![diagnostic.help("or a selector whose choice is fixed, such as `loss-tokens`")]
+}
+
+fn check_head(own: OwnPrediction, info: &BackboneInfo, objective: &Objective) -> Vec<Diagnostic> {
+    let wanted = objective.outputs();
+    match info.own_outputs {
+        Some(outputs) if own == OwnPrediction::Head && outputs != wanted => {
+            let problem = format!("the model's own head has {outputs} outputs, the task {wanted}");
+            let diagnostic = Diagnostic::new("", problem).expected("`prior`");
+            vec![diagnostic.help("or a model whose head was trained for this task")]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// All of `found`, with the places where they stand in the config.
@@ -217,7 +283,7 @@ fn report(loaded: &Loaded, found: Vec<(&str, Vec<Diagnostic>)>) -> Result<(), Co
 /// server learns of the model from the device's hello.
 pub fn pipeline(loaded: &Loaded) -> Fingerprint {
     let resolved = loaded.resolved();
-    let common: Vec<&Value> = [
+    let mut common: Vec<&Value> = [
         "/task/kind",
         "/task/labels",
         "/device/selector",
@@ -229,6 +295,8 @@ pub fn pipeline(loaded: &Loaded) -> Fingerprint {
     .iter()
     .map(|pointer| resolved.pointer(pointer).unwrap_or(&Value::Null))
     .collect();
+    let cached = Value::from(loaded.config.server.store.caches());
+    common.push(&cached);
     Fingerprint::of(json!([mobillm_wire::VERSION, common]).to_string().as_bytes())
 }
 

@@ -1,7 +1,8 @@
 //! The egress manifest: every field that leaves the device, with its size.
 
-use mobillm_core::privacy::{PolicyInfo, Supervision};
+use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::quantizer::{HEADER_BYTES, Quantizer};
+use mobillm_core::sample::Objective;
 use mobillm_wire::frame::{Frame, TAP_HEADER_BYTES};
 use mobillm_wire::handshake::Hello;
 use serde::Serialize;
@@ -10,7 +11,8 @@ use crate::device::GAVE_UP;
 
 /// What a hello tells of a run, beside that it is one.
 const HELLO: &str = "run id, fingerprints of pipeline and bundle, taps, width, pooling, objective, \
-                     optimizer, seed, number of steps, progress";
+                     kind of supervision, optimizer, seed, numbers of samples, selected tokens and \
+                     steps, progress";
 
 /// What a field is sent once for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,11 +52,11 @@ pub struct Field {
 pub struct Counts {
     /// Micro-batches.
     pub micro_batches: u64,
-    /// Samples that go forward, in every epoch again.
+    /// Samples that go forward: in every epoch again, unless the server keeps them.
     pub samples: u64,
     /// Selected tokens of these samples.
     pub rows: u64,
-    /// Steps.
+    /// Steps that the device asks for: all of them, or those of the first epoch.
     pub steps: u64,
 }
 
@@ -68,24 +70,17 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// What a pipeline sends whose device says `hello`, over a transport that adds `overhead` bytes
-    /// to a frame.
-    pub fn new(
-        hello: &Hello,
-        quantizer: &dyn Quantizer,
-        policy: &PolicyInfo,
-        overhead: usize,
-    ) -> Self {
+    /// What a pipeline sends whose device says `hello`, under a policy that guarantees `guarantee`,
+    /// over a transport that adds `overhead` bytes to a frame.
+    pub fn new(hello: &Hello, quantizer: &dyn Quantizer, guarantee: &str, overhead: usize) -> Self {
+        let (kind, objective) = (hello.side_network.supervision, hello.side_network.objective);
+        let supervision = 4 * kind.numbers(objective.outputs()) as u64;
         let (taps, hidden) = (hello.side_network.taps.len() as u64, hello.side_network.hidden);
         let overhead = overhead as u64;
         let hello = Frame::Hello(Box::new(hello.clone())).encode().len() as u64;
         let row = quantizer.row_bytes(hidden) as u64;
         let field =
             |frame, field: &str, per, bytes| Field { frame, field: field.into(), per, bytes };
-        let supervision = match policy.supervision {
-            Some(kind) => format!("{kind:?}").to_lowercase(),
-            None => "supervision".into(),
-        };
         let mut fields = vec![
             field("Hello", HELLO, Per::Session, hello),
             field("Open", "micro-batch number and sample count", Per::MicroBatch, 13),
@@ -103,8 +98,13 @@ impl Egress {
                 Per::Row,
                 taps * row,
             ),
-            field("Supervise", "micro-batch number and sample count", Per::MicroBatch, 13),
-            field("Supervise", &supervision, Per::Sample, Supervision::BYTES as u64),
+            field(
+                "Supervise",
+                "micro-batch number, sample count, kind and count of numbers",
+                Per::MicroBatch,
+                16,
+            ),
+            field("Supervise", supervised(kind, objective), Per::Sample, supervision),
             field("Step", "step number and sample count", Per::Step, 13),
             field("Step", "sample id", Per::StepSample, 8),
         ];
@@ -127,12 +127,11 @@ impl Egress {
         fields.push(field("Finish", "kind", Per::Session, 1));
         let failure = Frame::Failure(GAVE_UP.to_owned()).encode().len() as u64;
         fields.push(field("Failure", "that the device gave up", Per::Failure, failure + overhead));
-        Self { fields, guarantee: policy.guarantee.clone() }
+        Self { fields, guarantee: guarantee.to_owned() }
     }
 
-    /// Bytes of everything in one undisturbed session, but for the digits of the numbers in its
-    /// hello, which is written as JSON: there the manifest has 0 for the steps. Exact for selectors
-    /// that send tokens 0, 1, 2, ...; others add 4 bytes a selected token.
+    /// Bytes of everything in one undisturbed session. Exact for selectors that send tokens 0, 1, 2, ...;
+    /// others add 4 bytes a selected token.
     pub fn bytes(&self, counts: &Counts) -> u64 {
         let times = |per| match per {
             Per::MicroBatch => counts.micro_batches,
@@ -153,5 +152,16 @@ impl Egress {
             Per::MicroBatch | Per::Step | Per::Session | Per::Failure => 0,
         };
         self.fields.iter().map(|field| field.bytes * times(field.per)).sum()
+    }
+}
+
+/// What the server is told of a sample's truth, in the words of its task.
+fn supervised(kind: SupervisionKind, objective: Objective) -> &'static str {
+    match (kind, objective) {
+        (SupervisionKind::Truth, Objective::Classification { .. }) => "label",
+        (SupervisionKind::Truth, Objective::Regression) => "scaled target",
+        (SupervisionKind::Difference, _) => "truth less own prediction, for each output",
+        (SupervisionKind::TruthAndOwn, _) => "label, and own logits for each output",
+        (_, _) => "supervision",
     }
 }

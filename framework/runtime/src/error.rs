@@ -10,6 +10,7 @@ use mobillm_core::quantizer::QuantizeError;
 use mobillm_core::selector::SelectorError;
 use mobillm_core::side_network::SideNetworkError;
 use mobillm_core::transport::TransportError;
+use mobillm_store::StoreError;
 use mobillm_task::DataError;
 use mobillm_task::metrics::ScoreError;
 use mobillm_wire::WireError;
@@ -42,6 +43,9 @@ pub enum RunError {
     /// The quantizer failed.
     #[error(transparent)]
     Quantizer(#[from] QuantizeError),
+    /// Samples cannot be kept or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Answers cannot be scored.
     #[error(transparent)]
     Score(#[from] ScoreError),

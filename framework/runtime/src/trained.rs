@@ -62,8 +62,9 @@ impl Trained {
         let network = loaded.config.device.predictor.load(&adapter)?;
         check_bundle(network.info().bundle, assembly.info.bundle)?;
         let config = &loaded.config;
+        let own = assembly.own(RunFolder::own_prior(path)?);
         let predictor = Predictor {
-            path: assembly.tap_path(config, environment)?,
+            path: assembly.tap_path(config, environment, own)?,
             quantizer: assembly.quantizer.clone(),
             network,
             objective: assembly.objective,

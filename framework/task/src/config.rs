@@ -178,6 +178,8 @@ pub enum Format {
     Csv,
     /// Tab-separated, never quoted.
     Tsv,
+    /// Apache Parquet, uncompressed or with Snappy, GZIP or Zstandard.
+    Parquet,
 }
 
 /// Which column holds what.

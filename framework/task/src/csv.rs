@@ -51,7 +51,7 @@ impl<'a> Records<'a> {
         let opened = self.line;
         let Some(end) = closing_quote(inside) else {
             self.rest = "";
-            return Err(Problem::new(opened, "a quote is opened here and never closed"));
+            return Err(Problem::in_line(opened, "a quote is opened here and never closed"));
         };
         let field = &inside[..end];
         self.line += field.matches('\n').count() as u64;
@@ -59,7 +59,7 @@ impl<'a> Records<'a> {
         if !(self.rest.is_empty() || self.rest.starts_with([',', '\n', '\r'])) {
             let message = "there is text after a closing quote; a quote inside a quoted field is \
                            written twice (\"\")";
-            let problem = Problem::new(self.line, message);
+            let problem = Problem::in_line(self.line, message);
             self.skip_line();
             return Err(problem);
         }
@@ -108,7 +108,7 @@ impl<'a> Iterator for Records<'a> {
                 // Only a lone carriage return is left that is neither.
                 let message = "there is a carriage return without a line feed after a field";
                 self.skip_line();
-                return Some(Err(Problem::new(line, message)));
+                return Some(Err(Problem::in_line(line, message)));
             }
         }
     }
@@ -117,6 +117,7 @@ impl<'a> Iterator for Records<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Place;
     use proptest::prelude::*;
 
     fn read(text: &str) -> Vec<Result<(u64, Vec<String>), Problem>> {
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn an_open_quote_is_an_error_where_it_opens() {
         let rows = read("a,b\nham,\"never closed\nspam,x\n");
-        assert_eq!(rows[1].as_ref().unwrap_err().line, 2);
+        assert_eq!(rows[1].as_ref().unwrap_err().place, Place::Line(2));
         assert_eq!(rows.len(), 2);
     }
 

@@ -12,13 +12,12 @@ use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::sample::Truth;
 use sha2::{Digest, Sha256};
 
-use crate::config::{Format, TaskConfig};
-use crate::encoding::decode;
-use crate::error::{DataError, LISTED_PROBLEMS};
+use crate::config::TaskConfig;
+use crate::error::DataError;
 use crate::permutation::permutation;
-use crate::report::{DataReport, FileReport, PartReport};
-use crate::rows::{Row, row};
-use crate::table::cells;
+use crate::report::{DataReport, PartReport};
+pub use crate::row_file::{RowFile, load_rows};
+use crate::rows::Row;
 
 /// The data of a task.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,15 +30,6 @@ pub struct Dataset {
     pub report: DataReport,
     /// Names the rows of both parts and their order: a run only goes on with equal data.
     pub fingerprint: Fingerprint,
-}
-
-/// All rows of one file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RowFile {
-    /// The rows, duplicates included.
-    pub rows: Vec<Row>,
-    /// What was found.
-    pub report: FileReport,
 }
 
 /// Reads the rows of `train` and splits them, or takes those of `held_out`.
@@ -81,55 +71,6 @@ pub fn load(
     report.warn(train, held_out);
     let fingerprint = fingerprint([&train_rows, &held_out_rows]);
     Ok(Dataset { train: train_rows, held_out: held_out_rows, report, fingerprint })
-}
-
-/// Reads all rows of one labelled file.
-///
-/// # Errors
-/// If the file cannot be read, has no row, or has rows that cannot be used.
-pub fn load_rows(config: &TaskConfig, path: &Path) -> Result<RowFile, DataError> {
-    let diagnostics = config.check();
-    if !diagnostics.is_empty() {
-        return Err(DataError::Config { diagnostics });
-    }
-    let format = format(config, path)?;
-    let bytes =
-        std::fs::read(path).map_err(|source| DataError::Read { path: path.into(), source })?;
-    let in_file = |problem| DataError::File { path: path.into(), problem };
-    let decoded = decode(&bytes).map_err(in_file)?;
-    let mut rows = Vec::new();
-    let mut problems = Vec::new();
-    let mut total = 0;
-    for cells in cells(decoded.text, format, config.header, &config.columns).map_err(in_file)? {
-        match cells.and_then(|cells| row(config, cells)) {
-            Ok(row) => rows.push(row),
-            Err(problem) => {
-                total += 1;
-                if problems.len() < LISTED_PROBLEMS {
-                    problems.push(problem);
-                }
-            }
-        }
-    }
-    if total > 0 {
-        return Err(DataError::Rows { path: path.into(), problems, total });
-    }
-    if rows.is_empty() {
-        return Err(DataError::Empty { path: path.into() });
-    }
-    let report = FileReport::new(&rows, decoded.byte_order_mark);
-    Ok(RowFile { rows, report })
-}
-
-fn format(config: &TaskConfig, path: &Path) -> Result<Format, DataError> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let by_name = match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("jsonl") => Some(Format::Jsonl),
-        Some("csv") => Some(Format::Csv),
-        Some("tsv") => Some(Format::Tsv),
-        _ => None,
-    };
-    config.format.or(by_name).ok_or_else(|| DataError::Format { path: path.into() })
 }
 
 fn first_of_each_text(rows: Vec<Row>) -> Vec<Row> {
@@ -200,8 +141,10 @@ fn fingerprint(parts: [&[Row]; 2]) -> Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Format;
+    use crate::error::LISTED_PROBLEMS;
     use crate::fixtures::{Scratch, classification, regression};
-    use crate::report::Balance;
+    use crate::report::{Balance, FileReport};
     use proptest::prelude::*;
 
     /// A CSV file of `count` distinct texts, every third of them spam.
@@ -234,7 +177,7 @@ mod tests {
         let data = load_text(&classification(), "a.csv", messages(50)).unwrap();
         assert_eq!((data.train.len(), data.held_out.len()), (40, 10));
         for part in [&data.train, &data.held_out] {
-            assert!(part.is_sorted_by_key(|row| row.line), "the order of the file is kept");
+            assert!(part.is_sorted_by_key(|row| row.place), "the order of the file is kept");
         }
         assert_eq!(data.report.warnings, [""; 0]);
     }
@@ -356,7 +299,7 @@ mod tests {
         let folder = Scratch::new();
         let missing = load(&config, &folder.path().join("none.csv"), None);
         assert!(message(missing, &folder).starts_with("none.csv: No such file"));
-        let error = load_text(&config, "a.parquet", "").unwrap_err();
+        let error = load_text(&config, "a.xlsx", "").unwrap_err();
         assert!(error.contains("does not end in .jsonl"), "{error}");
         let error = load_text(&config, "a.csv", b"text,label\n\xe9t\xe9,ham\n").unwrap_err();
         assert!(error.starts_with("a.csv:2: byte 1 of the line is 0xe9"), "{error}");

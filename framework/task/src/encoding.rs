@@ -15,13 +15,13 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Problem> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         let message = "the file is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 IN > OUT";
-        return Err(Problem::new(1, message));
+        return Err(Problem::in_line(1, message));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
     if let Some(at) = text.find('\0') {
         let message = "there is a NUL byte: the file is no text, or it is UTF-16 and needs to be \
                        converted: iconv -f UTF-16 -t UTF-8 IN > OUT";
-        return Err(Problem::new(line_of(bytes, at), message));
+        return Err(Problem::in_line(line_of(bytes, at), message));
     }
     Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
         Some(text) => Decoded { text, byte_order_mark: true },
@@ -42,7 +42,7 @@ fn not_utf8(bytes: &[u8], at: usize) -> Problem {
          LATIN1 -t UTF-8 IN > OUT",
         at - start + 1,
     );
-    Problem::new(line_of(bytes, at), message)
+    Problem::in_line(line_of(bytes, at), message)
 }
 
 fn line_of(bytes: &[u8], at: usize) -> u64 {
@@ -52,6 +52,7 @@ fn line_of(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Place;
 
     fn problem(bytes: &[u8]) -> Problem {
         decode(bytes).err().unwrap()
@@ -68,14 +69,14 @@ mod tests {
     #[test]
     fn latin_1_is_named_with_line_and_byte() {
         let problem = problem(b"text\ncaf\xe9 au lait\n");
-        assert_eq!(problem.line, 2);
+        assert_eq!(problem.place, Place::Line(2));
         assert!(problem.message.starts_with("byte 4 of the line is 0xe9"), "{}", problem.message);
         assert!(problem.message.contains("`é` in Latin-1"), "{}", problem.message);
     }
 
     #[test]
     fn a_cut_character_is_no_text() {
-        assert_eq!(problem(b"a\nb\xc3").line, 2);
+        assert_eq!(problem(b"a\nb\xc3").place, Place::Line(2));
     }
 
     #[test]
@@ -83,6 +84,6 @@ mod tests {
         for bytes in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a", b"a\0b\0"] {
             assert!(problem(bytes).message.contains("UTF-16"));
         }
-        assert_eq!(problem(b"a\n\0").line, 2);
+        assert_eq!(problem(b"a\n\0").place, Place::Line(2));
     }
 }

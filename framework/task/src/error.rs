@@ -1,26 +1,56 @@
 //! What can be wrong with a data file, always with its place.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use mobillm_core::diagnostic::Diagnostic;
 use thiserror::Error;
 
-/// How many lines of one file are listed before the rest is only counted.
+/// How many problems of one file are listed before the rest is only counted.
 pub const LISTED_PROBLEMS: usize = 10;
 
-/// What is wrong with one line.
+/// A place in a data file. Shown, it goes on from the file's path: `mood.csv:3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The file as a whole.
+    File,
+    /// A line of a text file, from 1. A quoted record of several lines has the number of its first.
+    Line(u64),
+    /// A row of a file without lines, from 1.
+    Row(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => Ok(()),
+            Self::Line(line) => write!(f, ":{line}"),
+            Self::Row(row) => write!(f, ": row {row}"),
+        }
+    }
+}
+
+/// What is wrong at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The line, from 1. A quoted record of several lines has the number of its first.
-    pub line: u64,
+    /// Where.
+    pub place: Place,
     /// What is wrong, what was expected and what to do.
     pub message: String,
 }
 
 impl Problem {
-    pub(crate) fn new(line: u64, message: impl Into<String>) -> Self {
-        Self { line, message: message.into() }
+    pub(crate) fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, message: message.into() }
+    }
+
+    pub(crate) fn in_line(line: u64, message: impl Into<String>) -> Self {
+        Self::new(Place::Line(line), message)
+    }
+
+    pub(crate) fn in_file(message: impl Into<String>) -> Self {
+        Self::new(Place::File, message)
     }
 }
 
@@ -45,15 +75,15 @@ pub enum DataError {
     },
     /// Neither the config nor the file's name says how it is read.
     #[error(
-        "{}: its name does not end in .jsonl, .csv or .tsv; set `task.format` to \"jsonl\", \"csv\" or \"tsv\"",
+        "{}: its name does not end in .jsonl, .csv, .tsv or .parquet; set `task.format` to \"jsonl\", \"csv\", \"tsv\" or \"parquet\"",
         path.display()
     )]
     Format {
         /// The file.
         path: PathBuf,
     },
-    /// The file as a whole cannot be read as text, or its columns are not the config's.
-    #[error("{}:{}: {}", path.display(), problem.line, problem.message)]
+    /// The file as a whole is not of its format, or its columns are not the config's.
+    #[error("{}{}: {}", path.display(), problem.place, problem.message)]
     File {
         /// The file.
         path: PathBuf,
@@ -105,7 +135,7 @@ pub enum DataError {
 fn list(path: &Path, problems: &[Problem], total: usize) -> String {
     let mut lines: Vec<String> = problems
         .iter()
-        .map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.message))
+        .map(|problem| format!("{}{}: {}", path.display(), problem.place, problem.message))
         .collect();
     if total > problems.len() {
         lines.push(format!("{}: and {} more", path.display(), total - problems.len()));

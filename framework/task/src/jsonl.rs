@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::config::{Column, Columns, quoted};
-use crate::error::Problem;
+use crate::error::{Place, Problem};
 use crate::table::Cells;
 
 /// The wanted cells of each line that is not blank.
@@ -17,7 +17,7 @@ pub(crate) fn cells<'a>(
 ) -> impl Iterator<Item = Result<Cells<'a>, Problem>> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     lines.map(|(line, number)| {
-        pick(line, columns, number).map_err(|message| Problem::new(number, message))
+        pick(line, columns, number).map_err(|message| Problem::in_line(number, message))
     })
 }
 
@@ -39,7 +39,7 @@ fn pick<'a>(line: &str, columns: &Columns, number: u64) -> Result<Cells<'a>, Str
         }
     };
     Ok(Cells {
-        line: number,
+        place: Place::Line(number),
         text: text(&columns.text)?,
         pair: columns.pair.as_ref().map(text).transpose()?,
         label: label.into(),
@@ -128,8 +128,8 @@ mod tests {
         let text = "{\"text\": \"a\", \"pair\": \"b\", \"label\": 4.5}\n\n \r\n\
                     {\"label\": \"x\", \"more\": [1], \"pair\": \"\", \"text\": \"c\\nd\"}";
         let rows: Vec<Cells> = cells(text, &columns).map(Result::unwrap).collect();
-        assert_eq!((rows[0].line, rows[0].label.as_ref()), (1, "4.5"));
-        assert_eq!((rows[1].line, rows[1].text.as_ref()), (4, "c\nd"));
+        assert_eq!((rows[0].place, rows[0].label.as_ref()), (Place::Line(1), "4.5"));
+        assert_eq!((rows[1].place, rows[1].text.as_ref()), (Place::Line(4), "c\nd"));
         assert_eq!(rows[1].pair.as_deref(), Some(""));
     }
 

@@ -3,9 +3,10 @@
 //! The `[task]` table of a config ([`TaskConfig`]) says which file, which columns and which answers.
 //! From there a task goes three ways:
 //!
-//! * [`dataset::load`] reads JSONL, CSV or TSV into [`Row`]s, each text once, splits off the held-out
-//!   rows by distinct text, and reports what it found ([`DataReport`]). What is wrong with a file is
-//!   one [`DataError`] that names each line.
+//! * [`dataset::load`] reads JSONL, CSV, TSV or Parquet into [`Row`]s, each text once, splits off the
+//!   held-out rows by distinct text, and reports what it found ([`DataReport`]). The same rows are the
+//!   same data in every format. What is wrong with a file is one [`DataError`] that names each line or
+//!   row.
 //! * [`Schedule`] says which rows make which step, and which rows go forward together. It is a pure
 //!   function of (seed, rows): a run that was interrupted goes on with the same batches.
 //! * [`Scores`] compares outputs with the truth.
@@ -50,8 +51,10 @@ pub mod error;
 mod fixtures;
 mod jsonl;
 pub mod metrics;
+mod parquet;
 mod permutation;
 pub mod report;
+mod row_file;
 mod rows;
 pub mod schedule;
 mod table;

@@ -3,14 +3,14 @@
 use mobillm_core::sample::Truth;
 
 use crate::config::{TaskConfig, TaskKind, quoted};
-use crate::error::Problem;
+use crate::error::{Place, Problem};
 use crate::table::Cells;
 
 /// One labelled text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Its line in the file, from 1.
-    pub line: u64,
+    /// Where it is in its file.
+    pub place: Place,
     /// The text.
     pub text: String,
     /// The second text of a pair.
@@ -28,7 +28,7 @@ impl Row {
 
 /// The row of `cells`.
 pub(crate) fn row(config: &TaskConfig, cells: Cells<'_>) -> Result<Row, Problem> {
-    let problem = |message| Problem::new(cells.line, message);
+    let problem = |message| Problem::new(cells.place, message);
     let pair = config.columns.pair.as_ref().zip(cells.pair.as_ref());
     for (column, text) in [(&config.columns.text, &cells.text)].into_iter().chain(pair) {
         if text.trim().is_empty() {
@@ -42,7 +42,7 @@ pub(crate) fn row(config: &TaskConfig, cells: Cells<'_>) -> Result<Row, Problem>
     let truth =
         truth.map_err(|message| problem(format!("column {}: {message}", config.columns.label)))?;
     Ok(Row {
-        line: cells.line,
+        place: cells.place,
         text: cells.text.into_owned(),
         pair: cells.pair.map(Into::into),
         truth,
@@ -77,13 +77,18 @@ mod tests {
     use crate::fixtures::{classification, regression};
 
     fn cells<'a>(text: &'a str, pair: Option<&'a str>, label: &'a str) -> Cells<'a> {
-        Cells { line: 7, text: text.into(), pair: pair.map(Into::into), label: label.into() }
+        Cells {
+            place: Place::Line(7),
+            text: text.into(),
+            pair: pair.map(Into::into),
+            label: label.into(),
+        }
     }
 
     #[test]
     fn a_label_is_its_place_in_the_list() {
         let row = row(&classification(), cells("hi", None, "spam")).unwrap();
-        assert_eq!((row.line, row.truth), (7, Truth::Class(1)));
+        assert_eq!((row.place, row.truth), (Place::Line(7), Truth::Class(1)));
     }
 
     #[test]

@@ -9,6 +9,10 @@
 //! All of it is a pure function of the seed, the lengths and the [`Sizes`], never of where a run
 //! started or was interrupted.
 //!
+//! The first epoch's order is drawn over the rows; that of a later epoch is a [`shuffle`] of the first
+//! one's. So whoever has been sent the first epoch knows the later ones from the seed, and needs no row
+//! numbers: a server that keeps samples trains in the very order in which a device would send them.
+//!
 //! ```
 //! use std::num::NonZeroUsize;
 //! use mobillm_task::schedule::{Schedule, Sizes};
@@ -132,6 +136,11 @@ impl Schedule {
         Window { steps, micro_batches: micro_batches.collect() }
     }
 
+    /// Samples of one epoch.
+    pub fn samples(&self) -> usize {
+        self.lengths.len()
+    }
+
     /// The rows of `steps`, which are of one epoch.
     fn rows_of_steps(&self, steps: Range<u64>) -> Vec<usize> {
         let epoch = self.epoch_of_step(steps.start);
@@ -148,12 +157,22 @@ impl Schedule {
             Some((of, order)) if *of == epoch => Arc::clone(order),
             _ => {
                 let rows = self.lengths.len();
+                let first = permutation(b"mobillm rows    ", self.seed, 0, rows);
                 let order: Arc<[usize]> =
-                    permutation(b"mobillm epoch   ", self.seed, epoch, rows).into();
+                    shuffle(self.seed, epoch, rows).into_iter().map(|at| first[at]).collect();
                 *latest = Some((epoch, Arc::clone(&order)));
                 order
             }
         }
+    }
+}
+
+/// The order of `epoch`, counted from 0, as places in the order of the first: the first epoch's own is
+/// 0, 1, 2, ...
+pub fn shuffle(seed: u64, epoch: u64, samples: usize) -> Vec<usize> {
+    match epoch {
+        0 => (0..samples).collect(),
+        _ => permutation(b"mobillm epoch   ", seed, epoch, samples),
     }
 }
 
@@ -190,6 +209,21 @@ mod tests {
                     schedule.rows_of_step(step)
                 });
                 prop_assert_eq!(sorted(rows.collect()), all.clone());
+            }
+        }
+
+        #[test]
+        fn a_later_epoch_is_a_shuffle_of_the_first(schedule in schedule()) {
+            let of_epoch = |epoch| -> Vec<usize> {
+                let first = epoch * schedule.steps_per_epoch();
+                let steps = first..first + schedule.steps_per_epoch();
+                steps.flat_map(|step| schedule.rows_of_step(step)).collect()
+            };
+            let first = of_epoch(0);
+            for epoch in 0..schedule.sizes.epochs {
+                let places = shuffle(schedule.seed, epoch, schedule.samples());
+                let rows: Vec<usize> = places.into_iter().map(|at| first[at]).collect();
+                prop_assert_eq!(rows, of_epoch(epoch));
             }
         }
 

@@ -1,10 +1,11 @@
-//! A file's text to the cells of the wanted columns, row by row.
+//! The text of a delimited file to the cells of the wanted columns, row by row.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
-use crate::config::{Column, Columns, Format, quoted};
-use crate::error::Problem;
-use crate::{csv, jsonl};
+use crate::config::{Column, Columns, quoted};
+use crate::csv;
+use crate::error::{Place, Problem};
 
 /// One row of a delimited file.
 pub(crate) struct Record<'a> {
@@ -14,34 +15,35 @@ pub(crate) struct Record<'a> {
 
 /// The wanted cells of one row.
 pub(crate) struct Cells<'a> {
-    pub line: u64,
+    pub place: Place,
     pub text: Cow<'a, str>,
     pub pair: Option<Cow<'a, str>>,
     pub label: Cow<'a, str>,
 }
 
-type CellRows<'a> = Box<dyn Iterator<Item = Result<Cells<'a>, Problem>> + 'a>;
+pub(crate) type CellRows<'a> = Box<dyn Iterator<Item = Result<Cells<'a>, Problem>> + 'a>;
 
-/// The wanted cells of every row of `text`. What is wrong with the header is an error at once, what
-/// is wrong with a row is an item.
-pub(crate) fn cells<'a>(
+/// The wanted cells of every row of `text`, which is CSV. What is wrong with the header is an error at
+/// once, what is wrong with a row is an item.
+pub(crate) fn comma_separated<'a>(
     text: &'a str,
-    format: Format,
     header: bool,
     columns: &'a Columns,
 ) -> Result<CellRows<'a>, Problem> {
-    match format {
-        Format::Jsonl => Ok(Box::new(jsonl::cells(text, columns))),
-        Format::Csv => delimited(csv::Records::new(text), header, columns),
-        Format::Tsv => delimited(tab_separated(text), header, columns),
-    }
+    delimited(csv::Records::new(text), header, columns)
 }
 
-fn tab_separated<'a>(text: &'a str) -> impl Iterator<Item = Result<Record<'a>, Problem>> {
+/// The wanted cells of every row of `text`, which is TSV. Errors are those of [`comma_separated`].
+pub(crate) fn tab_separated<'a>(
+    text: &'a str,
+    header: bool,
+    columns: &'a Columns,
+) -> Result<CellRows<'a>, Problem> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.is_empty());
-    lines.map(|(fields, line)| {
+    let records = lines.map(|(fields, line)| {
         Ok(Record { line, fields: fields.split('\t').map(Cow::Borrowed).collect() })
-    })
+    });
+    delimited(records, header, columns)
 }
 
 fn delimited<'a>(
@@ -68,10 +70,11 @@ fn delimited<'a>(
         if fields.len() != width || width < wanted {
             let expected = width.max(wanted);
             let message = format!("expected {expected} columns, got {}", fields.len());
-            return Err(Problem::new(line, message));
+            return Err(Problem::in_line(line, message));
         }
         let mut take = |at: usize| std::mem::take(&mut fields[at]);
-        Ok(Cells { line, text: take(text), pair: pair.map(&mut take), label: take(label) })
+        let place = Place::Line(line);
+        Ok(Cells { place, text: take(text), pair: pair.map(&mut take), label: take(label) })
     })))
 }
 
@@ -84,7 +87,7 @@ fn place(column: &Column, names: Option<&Record<'_>>) -> Result<usize, Problem> 
                 "column {column} is asked for by name, but `task.header = false` says that there \
                  are no names; give its number, from 0"
             );
-            Err(Problem::new(1, message))
+            Err(Problem::in_line(1, message))
         }
         (Column::Index(_), Some(names)) => {
             let message = format!(
@@ -92,24 +95,24 @@ fn place(column: &Column, names: Option<&Record<'_>>) -> Result<usize, Problem> 
                  use a name, or set `task.header = false`",
                 quoted(&names.fields)
             );
-            Err(Problem::new(names.line, message))
+            Err(Problem::in_line(names.line, message))
         }
-        (Column::Name(name), Some(names)) => named(name, names),
+        (Column::Name(name), Some(names)) => {
+            named(name, &names.fields).map_err(|message| Problem::in_line(names.line, message))
+        }
     }
 }
 
-fn named(name: &str, names: &Record<'_>) -> Result<usize, Problem> {
-    let mut found = names.fields.iter().enumerate().filter(|(_, field)| *field == name);
-    let message = match (found.next(), found.next()) {
-        (Some((at, _)), None) => return Ok(at),
-        (None, _) => {
-            format!("column `{name}` is not there; the file has {}", quoted(&names.fields))
-        }
-        (Some((first, _)), Some((second, _))) => format!(
+/// Where the column `name` is among `names`.
+pub(crate) fn named(name: &str, names: &[impl AsRef<str> + Display]) -> Result<usize, String> {
+    let mut found = names.iter().enumerate().filter(|(_, field)| field.as_ref() == name);
+    match (found.next(), found.next()) {
+        (Some((at, _)), None) => Ok(at),
+        (None, _) => Err(format!("column `{name}` is not there; the file has {}", quoted(names))),
+        (Some((first, _)), Some((second, _))) => Err(format!(
             "column `{name}` is there twice, as number {first} and {second} from 0; rename one"
-        ),
-    };
-    Err(Problem::new(names.line, message))
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +126,8 @@ mod tests {
 
     fn texts(rows: CellRows<'_>) -> Vec<(u64, String, String)> {
         rows.map(|cells| {
-            let Cells { line, text, label, .. } = cells.unwrap();
+            let Cells { place, text, label, .. } = cells.unwrap();
+            let Place::Line(line) = place else { panic!("{place:?}") };
             (line, text.into_owned(), label.into_owned())
         })
         .collect()
@@ -132,14 +136,14 @@ mod tests {
     #[test]
     fn columns_are_found_by_name_in_any_order() {
         let columns = classification().columns;
-        let rows = cells("label,id,text\nham,1,hi\n", Format::Csv, true, &columns).unwrap();
+        let rows = comma_separated("label,id,text\nham,1,hi\n", true, &columns).unwrap();
         assert_eq!(texts(rows), [(2, "hi".into(), "ham".into())]);
     }
 
     #[test]
     fn tsv_is_never_quoted_and_may_lack_a_header() {
         let columns = numbers(1, 0);
-        let rows = cells("ham\t\"hi, you\r\n\nspam\tb\"\n", Format::Tsv, false, &columns).unwrap();
+        let rows = tab_separated("ham\t\"hi, you\r\n\nspam\tb\"\n", false, &columns).unwrap();
         let expected = [(1, "\"hi, you".into(), "ham".into()), (3, "b\"".into(), "spam".into())];
         assert_eq!(texts(rows), expected);
     }
@@ -148,7 +152,7 @@ mod tests {
     fn a_file_without_rows_has_none() {
         let columns = classification().columns;
         for text in ["", "\n\n", "text,label\n"] {
-            let rows = cells(text, Format::Csv, true, &columns).unwrap();
+            let rows = comma_separated(text, true, &columns).unwrap();
             assert_eq!(texts(rows), [], "{text:?}");
         }
     }
@@ -157,7 +161,7 @@ mod tests {
     fn a_wrong_header_lists_what_is_there() {
         let named = classification().columns;
         let message = |text: &str, header: bool, columns: &Columns| {
-            cells(text, Format::Csv, header, columns).err().unwrap().message
+            comma_separated(text, header, columns).err().unwrap().message
         };
         assert_eq!(
             message("body,label\n", true, &named),
@@ -174,14 +178,14 @@ mod tests {
     #[test]
     fn a_row_with_too_few_or_too_many_columns_is_a_problem_of_its_line() {
         let columns = numbers(0, 1);
-        let rows: Vec<_> = cells("a,b\nc\nd,e,f\ng,h", Format::Csv, false, &columns)
+        let rows: Vec<_> = comma_separated("a,b\nc\nd,e,f\ng,h", false, &columns)
             .unwrap()
-            .map(|row| row.map(|_| ()).map_err(|problem| (problem.line, problem.message)))
+            .map(|row| row.map(|_| ()).map_err(|problem| (problem.place, problem.message)))
             .collect();
-        assert_eq!(rows[1], Err((2, "expected 2 columns, got 1".into())));
-        assert_eq!(rows[2], Err((3, "expected 2 columns, got 3".into())));
+        assert_eq!(rows[1], Err((Place::Line(2), "expected 2 columns, got 1".into())));
+        assert_eq!(rows[2], Err((Place::Line(3), "expected 2 columns, got 3".into())));
         assert!(rows[0].is_ok() && rows[3].is_ok());
-        let short: Vec<_> = cells("a\n", Format::Tsv, false, &columns).unwrap().collect();
+        let short: Vec<_> = tab_separated("a\n", false, &columns).unwrap().collect();
         assert_eq!(short[0].as_ref().err().unwrap().message, "expected 2 columns, got 1");
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mobillm_core::backbone::{
     Backbone, BackboneError, BackboneInfo, ForwardContext, OwnPrediction, Tap, TokenBatch, Tokens,
 };
-use ndarray::{Array3, s};
+use ndarray::{Array, Array2, Array3, Axis, Dimension, concatenate, s};
 
 /// How far two ways to compute the same hidden state may lie apart, relative to its norm.
 const TOLERANCE: f32 = 1e-4;
@@ -35,7 +35,14 @@ pub fn conformance(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>) {
 /// has no meaning; here it is zero.
 type Kept = (usize, Array3<f32>);
 
-fn forward(backbone: &mut dyn Backbone, batch: &TokenBatch) -> Vec<Kept> {
+/// All that comes out of a run.
+#[derive(PartialEq)]
+struct Passed {
+    taps: Vec<Kept>,
+    own: OwnPrediction,
+}
+
+fn forward(backbone: &mut dyn Backbone, batch: &TokenBatch) -> Passed {
     let mut taps = Vec::new();
     let own = run(backbone, batch, |tap| {
         let mut hidden = tap.hidden.to_owned();
@@ -45,10 +52,12 @@ fn forward(backbone: &mut dyn Backbone, batch: &TokenBatch) -> Vec<Kept> {
         taps.push((tap.layer, hidden));
     });
     let own = own.unwrap_or_else(|error| panic!("a batch within the limits is taken: {error}"));
-    let outputs = own.map(|own| own.dim());
+    let outputs = own.as_ref().map(Array2::dim);
     let expected = backbone.info().own_outputs.map(|outputs| (batch.samples(), outputs));
     assert_eq!(outputs, expected, "the own prediction is [batch, own_outputs], if there is one");
-    taps
+    let is_finite = own.iter().flatten().all(|logit| logit.is_finite());
+    assert!(is_finite, "the own prediction is finite");
+    Passed { taps, own }
 }
 
 fn run(
@@ -94,12 +103,16 @@ fn exactly_the_asked_layers_arrive(
     for asked in [&all[..], &every_second, &[0], &[info.layers]] {
         let mut backbone = build(asked);
         assert_eq!(backbone.taps(), asked, "`taps` tells the layers that were asked for");
-        let taps = forward(&mut *backbone, &batch);
-        let arrived: Vec<usize> = taps.iter().map(|(layer, _)| *layer).collect();
+        let passed = forward(&mut *backbone, &batch);
+        let arrived: Vec<usize> = passed.taps.iter().map(|(layer, _)| *layer).collect();
         assert_eq!(arrived, asked, "exactly the asked layers arrive, ascending");
-        for (layer, hidden) in &taps {
+        for (layer, hidden) in &passed.taps {
             let law = "a layer's hidden state does not depend on which layers are tapped";
-            assert_close(hidden, &complete[*layer].1, law);
+            assert_close(hidden, &complete.taps[*layer].1, law);
+        }
+        if let (Some(own), Some(expected)) = (&passed.own, &complete.own) {
+            let law = "the own prediction does not depend on which layers are tapped";
+            assert_close(own, expected, law);
         }
     }
 }
@@ -166,12 +179,20 @@ fn batch_mates_do_not_matter(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info
     let mut backbone = build(&all_layers(info));
     let samples = ragged(info);
     let together = forward(&mut *backbone, &batch(&samples));
+    let mut own_alone = Vec::new();
     for (row, tokens) in samples.iter().enumerate() {
         let alone = forward(&mut *backbone, &batch(std::slice::from_ref(tokens)));
-        for ((_, together), (_, alone)) in together.iter().zip(&alone) {
+        for ((_, together), (_, alone)) in together.taps.iter().zip(&alone.taps) {
             let mine = together.slice(s![row..=row, ..tokens.ids.len(), ..]).to_owned();
             assert_close(&mine, alone, "a sample's taps do not depend on its batch mates");
         }
+        own_alone.extend(alone.own);
+    }
+    if let Some(together) = &together.own {
+        let alone: Vec<_> = own_alone.iter().map(|own| own.view()).collect();
+        let alone = concatenate(Axis(0), &alone)
+            .unwrap_or_else(|error| unreachable!("`forward` has checked the shapes: {error}"));
+        assert_close(together, &alone, "an own prediction does not depend on batch mates");
     }
 }
 
@@ -242,150 +263,12 @@ fn the_sinks_panic_unwinds_to_the_caller(
     assert!(before == forward(&mut *backbone, &batch), "the next run is not affected");
 }
 
-fn assert_close(left: &Array3<f32>, right: &Array3<f32>, law: &str) {
-    assert_eq!(left.dim(), right.dim(), "{law}");
+fn assert_close<D: Dimension>(left: &Array<f32, D>, right: &Array<f32, D>, law: &str) {
+    assert_eq!(left.shape(), right.shape(), "{law}");
     let norm = right.iter().map(|value| value * value).sum::<f32>().sqrt();
     let distance = (left - right).iter().map(|value| value * value).sum::<f32>().sqrt();
     assert!(distance <= TOLERANCE * norm, "{law}: off by {:.1e}", distance / norm);
 }
 
 #[cfg(test)]
-mod tests {
-    use std::thread::sleep;
-
-    use mobillm_core::backbone::{Pooling, TapSink};
-    use mobillm_core::fingerprint::Fingerprint;
-
-    use super::*;
-
-    /// What a backbone can get wrong.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Flaw {
-        None,
-        TapsComeLast,
-        TapsEveryLayer,
-        TapsFlattened,
-        DependsOnMates,
-        Drifts,
-        TakesEveryBatch,
-        GoesOnAfterAnError,
-        StaysBrokenAfterAnError,
-    }
-
-    /// Each layer takes a millisecond and adds one.
-    struct Toy {
-        info: BackboneInfo,
-        taps: Vec<usize>,
-        flaw: Flaw,
-        offset: f32,
-    }
-
-    impl Toy {
-        fn new(taps: &[usize], flaw: Flaw) -> Self {
-            let info = BackboneInfo {
-                architecture: "toy".to_owned(),
-                layers: 2,
-                hidden: 2,
-                max_tokens: 8,
-                vocabulary: 5,
-                pooling: Pooling::Mean,
-                own_outputs: None,
-                bundle: Fingerprint([0; 32]),
-            };
-            Self { info, taps: taps.to_vec(), flaw, offset: 0.0 }
-        }
-
-        fn check(&self, batch: &TokenBatch) -> Result<(), BackboneError> {
-            let lengths = batch.lengths().iter();
-            let outside = |sample: usize| batch.ids().row(sample).iter().any(|&id| id >= 5);
-            let bad = |(sample, length): &(usize, &usize)| {
-                !(1..=self.info.max_tokens).contains(*length) || outside(*sample)
-            };
-            let first_bad = lengths.enumerate().find(bad).map(|(sample, _)| sample);
-            match first_bad.or((batch.samples() == 0).then_some(0)) {
-                Some(sample) if self.flaw != Flaw::TakesEveryBatch => {
-                    Err(BackboneError::Batch { sample, problem: "is bad".to_owned() })
-                }
-                _ => Ok(()),
-            }
-        }
-    }
-
-    impl Backbone for Toy {
-        fn info(&self) -> &BackboneInfo {
-            &self.info
-        }
-
-        fn taps(&self) -> &[usize] {
-            &self.taps
-        }
-
-        fn forward(
-            &mut self,
-            batch: &TokenBatch,
-            _: &ForwardContext,
-            sink: &mut dyn TapSink,
-        ) -> Result<OwnPrediction, BackboneError> {
-            self.check(batch)?;
-            let (samples, tokens) = batch.ids().dim();
-            if self.flaw == Flaw::DependsOnMates {
-                self.offset = tokens as f32;
-            }
-            if self.flaw == Flaw::Drifts {
-                self.offset += 0.001;
-            }
-            for layer in 0..=self.info.layers {
-                if layer > 0 && self.flaw != Flaw::TapsComeLast {
-                    sleep(Duration::from_millis(1));
-                }
-                if layer == 0 && self.flaw == Flaw::TapsComeLast {
-                    sleep(Duration::from_millis(2));
-                }
-                if !self.taps.contains(&layer) && self.flaw != Flaw::TapsEveryLayer {
-                    continue;
-                }
-                let width = if self.flaw == Flaw::TapsFlattened { 1 } else { self.info.hidden };
-                let hidden = Array3::from_shape_fn((samples, tokens, width), |(row, at, _)| {
-                    batch.ids()[[row, at]] as f32 + layer as f32 + self.offset
-                });
-                let tap = Tap { layer, hidden: hidden.view(), lengths: batch.lengths() };
-                if let Err(source) = sink.tap(tap) {
-                    match self.flaw {
-                        Flaw::GoesOnAfterAnError => continue,
-                        Flaw::StaysBrokenAfterAnError => self.offset += 1.0,
-                        _ => {}
-                    }
-                    return Err(BackboneError::Sink { layer, source });
-                }
-            }
-            Ok(None)
-        }
-    }
-
-    #[test]
-    fn a_backbone_without_a_flaw_passes() {
-        conformance(&|taps| Box::new(Toy::new(taps, Flaw::None)));
-    }
-
-    #[test]
-    fn every_flaw_breaks_its_law() {
-        for (flaw, law) in [
-            (Flaw::TapsComeLast, "before layer 1 runs"),
-            (Flaw::TapsEveryLayer, "exactly the asked layers"),
-            (Flaw::TapsFlattened, "[batch, tokens, hidden]"),
-            (Flaw::DependsOnMates, "batch mates"),
-            (Flaw::Drifts, "equal bits"),
-            (Flaw::TakesEveryBatch, "an empty batch makes no taps"),
-            (Flaw::GoesOnAfterAnError, "BackboneError::Sink"),
-            (Flaw::StaysBrokenAfterAnError, "next run"),
-        ] {
-            let broken = || conformance(&|taps| Box::new(Toy::new(taps, flaw)));
-            let panic = catch_unwind(AssertUnwindSafe(broken)).unwrap_err();
-            let message = match panic.downcast_ref::<&str>() {
-                Some(message) => *message,
-                None => panic.downcast_ref::<String>().unwrap(),
-            };
-            assert!(message.contains(law), "{law:?} is not in: {message}");
-        }
-    }
-}
+mod mutants;

@@ -8,12 +8,12 @@ use mobillm_core::backbone::{
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::registry::{Plugin, Slot};
-use ndarray::{Array3, Axis, s};
+use ndarray::{Array2, Array3, Axis, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A backbone without weights: embeddings are a hash of the token, and every layer mixes a token
-/// with the mean of its sample. Fast, deterministic, and as independent of batch mates as a law asks.
+/// with the mean of its sample. Fast, deterministic, and independent of batch mates to the last bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FakeBackboneConfig {
@@ -21,12 +21,24 @@ pub struct FakeBackboneConfig {
     pub layers: usize,
     /// Width of a hidden state.
     pub hidden: usize,
+    /// Outputs of a task head of its own, whose logits are a fixed projection of the last layer; none
+    /// without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_outputs: Option<usize>,
+    /// Which token rows that head sees, and enter the loss: `first-token`, `mean` or `last-token`.
+    #[serde(default = "mean")]
+    #[schemars(with = "String")]
+    pub pooling: Pooling,
     /// Makes this layer's output NaN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nan_layer: Option<usize>,
     /// Milliseconds that every layer takes.
     #[serde(default)]
     pub layer_milliseconds: u64,
+}
+
+fn mean() -> Pooling {
+    Pooling::Mean
 }
 
 impl Plugin for FakeBackboneConfig {
@@ -65,8 +77,8 @@ impl FakeBackbone {
             hidden: config.hidden,
             max_tokens: 64,
             vocabulary: 1 << 16,
-            pooling: Pooling::Mean,
-            own_outputs: None,
+            pooling: config.pooling,
+            own_outputs: config.own_outputs,
             bundle: Fingerprint::of(b"fake"),
         };
         Self { config, taps, info }
@@ -77,6 +89,25 @@ impl FakeBackbone {
         Array3::from_shape_fn((samples, tokens, self.config.hidden), |(sample, token, column)| {
             unit(batch.ids()[[sample, token]] as u64, column as u64)
         })
+    }
+
+    /// Logits of the head, `[batch, own_outputs]`.
+    fn own(&self, hidden: &Array3<f32>, lengths: &[usize]) -> OwnPrediction {
+        let outputs = self.config.own_outputs?;
+        let mut own = Array2::zeros((lengths.len(), outputs));
+        let samples = hidden.outer_iter().zip(lengths);
+        for (mut logits, (tokens, &length)) in own.outer_iter_mut().zip(samples) {
+            let pooled = match self.config.pooling {
+                Pooling::FirstToken => tokens.row(0).to_owned(),
+                Pooling::LastToken => tokens.row(length - 1).to_owned(),
+                Pooling::Mean => tokens.slice(s![..length, ..]).sum_axis(Axis(0)) / length as f32,
+            };
+            for (output, logit) in (0..).zip(&mut logits) {
+                let weights = (0..).map(|column| unit(!output, column));
+                *logit = pooled.iter().zip(weights).map(|(value, weight)| value * weight).sum();
+            }
+        }
+        Some(own)
     }
 
     fn mix(hidden: &mut Array3<f32>, lengths: &[usize]) {
@@ -123,7 +154,7 @@ impl Backbone for FakeBackbone {
                 sink.tap(tap).map_err(|source: BoxError| BackboneError::Sink { layer, source })?;
             }
         }
-        Ok(None)
+        Ok(self.own(&hidden, batch.lengths()))
     }
 }
 
@@ -151,4 +182,75 @@ fn unit(a: u64, b: u64) -> f32 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((x ^ (x >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use mobillm_core::backbone::Tokens;
+
+    use super::*;
+
+    fn fake(pooling: Pooling, taps: &[usize]) -> FakeBackbone {
+        let config = FakeBackboneConfig {
+            layers: 3,
+            hidden: 16,
+            own_outputs: Some(3),
+            pooling,
+            nan_layer: None,
+            layer_milliseconds: 1,
+        };
+        FakeBackbone::new(config, taps.to_vec())
+    }
+
+    const POOLINGS: [Pooling; 3] = [Pooling::FirstToken, Pooling::Mean, Pooling::LastToken];
+
+    /// Tokens `ids` of one text.
+    fn tokens(ids: Range<u32>) -> Tokens {
+        Tokens { segments: vec![0; ids.len()], ids: ids.collect() }
+    }
+
+    #[test]
+    fn it_is_a_backbone() {
+        crate::backbone::conformance(&|taps| Box::new(fake(Pooling::Mean, taps)));
+    }
+
+    /// The bits of all taps, without padding, and of the logits, for each sample.
+    fn bits(fake: &mut FakeBackbone, samples: &[&Tokens]) -> Vec<(Vec<u32>, Vec<u32>)> {
+        let mut taps = vec![Vec::new(); samples.len()];
+        let mut keep = |tap: Tap<'_>| {
+            for (sample, &length) in tap.lengths.iter().enumerate() {
+                let tokens = tap.hidden.slice(s![sample, ..length, ..]);
+                taps[sample].extend(tokens.iter().map(|value| value.to_bits()));
+            }
+            Ok(())
+        };
+        let batch = TokenBatch::new(samples.iter().copied(), 0);
+        let own = fake.forward(&batch, &ForwardContext::default(), &mut keep).unwrap().unwrap();
+        let own = own.outer_iter().map(|logits| logits.iter().map(|x| x.to_bits()).collect());
+        taps.into_iter().zip(own.collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn batch_mates_do_not_change_a_bit() {
+        let samples = [1, 2, 3, 9, 17, 64].map(|length| tokens(7 * length..8 * length));
+        let samples: Vec<&Tokens> = samples.iter().collect();
+        for pooling in POOLINGS {
+            let mut fake = fake(pooling, &[0, 1, 2, 3]);
+            let together = bits(&mut fake, &samples);
+            for (&sample, together) in samples.iter().zip(&together) {
+                assert_eq!(&bits(&mut fake, &[sample])[0], together, "{pooling:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn its_head_tells_samples_apart() {
+        let samples = [1..3, 3..5].map(tokens);
+        for pooling in POOLINGS {
+            let of_both = bits(&mut fake(pooling, &[3]), &samples.each_ref());
+            assert_ne!(of_both[0].1, of_both[1].1, "{pooling:?}");
+        }
+    }
 }

@@ -8,7 +8,9 @@
 //! ```
 
 use mobillm_core::activations::{Layout, Selected};
-use mobillm_core::privacy::{Cleared, PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release};
+use mobillm_core::privacy::{
+    AnswerScale, Cleared, PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release,
+};
 use mobillm_core::quantizer::{
     HEADER_BYTES, Payload, QuantizeError, Quantizer, decode, encode, payload_bytes,
 };
@@ -153,7 +155,7 @@ struct Open;
 
 impl PrivacyPolicy for Open {
     fn info(&self) -> PolicyInfo {
-        PolicyInfo { supervision: None, guarantee: "none".into() }
+        PolicyInfo { supervision: None, answers: AnswerScale::Raw, guarantee: "none".into() }
     }
 }
 

@@ -18,35 +18,46 @@ use crate::runner;
 /// # Panics
 /// With the law that `config` breaks. Its `check` must have no findings for a model of 12 layers.
 pub fn conformance(config: &dyn SelectorConfig) {
-    let twelve = info(12);
-    let findings = config.check(&twelve);
-    assert!(findings.is_empty(), "it can be used with 12 layers: {findings:?}");
-    for layers in 1..=24 {
-        let info = info(layers);
-        if config.check(&info).is_empty() {
-            layers_are_ascending_and_within_the_model(config.build(&info).as_ref(), layers);
+    for pooling in [Pooling::FirstToken, Pooling::Mean, Pooling::LastToken] {
+        let twelve = info(12, pooling);
+        let findings = config.check(&twelve);
+        assert!(findings.is_empty(), "it can be used with 12 layers: {findings:?}");
+        for layers in 1..=24 {
+            let info = info(layers, pooling);
+            if config.check(&info).is_empty() {
+                layers_are_ascending_and_within_the_model(config.build(&info).as_ref(), &info);
+            }
         }
+        laws(config.build(&twelve).as_ref(), &twelve);
     }
-    let selector = config.build(&twelve);
-    let selector = selector.as_ref();
-    let layers = selector.layers(&twelve);
-    assert_eq!(layers, selector.layers(&twelve), "the layers stay the same");
-    law(|batch| rows_are_those_of_the_tap(selector, batch));
-    law(|batch| batch_mates_change_nothing(selector, batch));
-    law(|batch| layers_share_a_layout(selector, batch, &layers));
-    law(|batch| old_memory_and_strides_change_nothing(selector, batch));
-    law(|batch| what_does_not_fit_is_an_error(selector, batch));
+}
+
+fn laws(selector: &dyn Selector, info: &BackboneInfo) {
+    layers_are_ascending_and_within_the_model(selector, info);
+    let layers = selector.layers(info);
+    assert_eq!(layers, selector.layers(info), "the layers stay the same");
+    let law = |holds: &dyn Fn(&Batch)| runner::law(&batches(), |batch| holds(&batch));
+    law(&|batch| rows_are_made_of_their_own_tokens(selector, batch));
+    law(&|batch| what_does_not_fit_is_an_error(selector, batch));
+    if !selector.is_fixed() {
+        // What is drawn anew each time cannot be compared with itself.
+        return;
+    }
+    law(&|batch| batch_mates_change_nothing(selector, batch));
+    law(&|batch| layers_share_a_layout(selector, batch, &layers));
+    law(&|batch| old_memory_and_strides_change_nothing(selector, batch));
+    law(&|batch| a_row_follows_the_token_at_its_position(selector, batch));
 }
 
 /// A model of `layers` layers.
-fn info(layers: usize) -> BackboneInfo {
+fn info(layers: usize, pooling: Pooling) -> BackboneInfo {
     BackboneInfo {
         architecture: "testkit".into(),
         layers,
         hidden: 5,
         max_tokens: 16,
         vocabulary: 100,
-        pooling: Pooling::Mean,
+        pooling,
         own_outputs: None,
         bundle: Fingerprint::of(b"testkit"),
     }
@@ -82,10 +93,6 @@ fn batches() -> impl Strategy<Value = Batch> {
         .prop_map(|(lengths, padding, hidden)| Batch::new(lengths, padding, hidden))
 }
 
-fn law(holds: impl Fn(&Batch)) {
-    runner::law(&batches(), |batch| holds(&batch));
-}
-
 fn select(selector: &dyn Selector, tap: &Tap<'_>) -> Selected {
     match selector.select(tap, Vec::new()) {
         Ok(selected) => selected,
@@ -93,14 +100,16 @@ fn select(selector: &dyn Selector, tap: &Tap<'_>) -> Selected {
     }
 }
 
-fn layers_are_ascending_and_within_the_model(selector: &dyn Selector, of: usize) {
-    let layers = selector.layers(&info(of));
+fn layers_are_ascending_and_within_the_model(selector: &dyn Selector, info: &BackboneInfo) {
+    let layers = selector.layers(info);
+    let of = info.layers;
     assert!(!layers.is_empty(), "of {of} layers at least one is tapped");
     assert!(layers.is_sorted_by(|a, b| a < b), "layers are ascending: {layers:?}");
     assert!(layers.iter().all(|layer| *layer <= of), "layers are within 0..={of}: {layers:?}");
 }
 
-fn rows_are_those_of_the_tap(selector: &dyn Selector, batch: &Batch) {
+/// A row may be a token's or come from several, as a mean does; and a NaN lies among no numbers.
+fn rows_are_made_of_their_own_tokens(selector: &dyn Selector, batch: &Batch) {
     let selected = select(selector, &batch.tap(3));
     assert_eq!(selected.layer(), 3, "the layer is kept");
     assert_eq!(selected.rows().ncols(), batch.hidden.dim().2, "the width is kept");
@@ -110,10 +119,35 @@ fn rows_are_those_of_the_tap(selector: &dyn Selector, batch: &Batch) {
         let positions = layout.positions(sample);
         assert_eq!(positions.len(), selector.rows(length), "`rows` tells how many rows there are");
         assert!(positions.is_sorted_by(|a, b| a < b), "positions are ascending: {positions:?}");
+        let tokens = batch.hidden.slice(s![sample, ..length, ..]);
         for (row, &position) in layout.range(sample).zip(positions) {
-            assert!((position as usize) < length, "padding is never selected");
-            let expected = batch.hidden.slice(s![sample, position as usize, ..]);
-            assert_eq!(selected.rows().row(row), expected, "a row is the tap's at its position");
+            let position = position as usize;
+            assert!(position < length, "padding is never selected");
+            let rows = selected.rows();
+            for (value, tokens) in rows.row(row).iter().zip(tokens.columns()) {
+                let lies_among_them = tokens.iter().any(|token| token <= value)
+                    && tokens.iter().any(|token| token >= value);
+                assert!(lies_among_them, "a row lies among the tokens of its sample");
+            }
+            if positions.len() == length {
+                let law = "where every token has a row, it is the tap's at its position";
+                assert_eq!(rows.row(row), tokens.row(position), "{law}");
+            }
+        }
+    }
+}
+
+fn a_row_follows_the_token_at_its_position(selector: &dyn Selector, batch: &Batch) {
+    let before = select(selector, &batch.tap(3));
+    let layout = before.layout();
+    for sample in 0..layout.samples() {
+        for (row, &position) in layout.range(sample).zip(layout.positions(sample)) {
+            let mut changed = batch.clone();
+            let mut token = changed.hidden.slice_mut(s![sample, position as usize, ..]);
+            token.mapv_inplace(|value| value + 64.0);
+            let after = select(selector, &changed.tap(3));
+            let law = "a row follows the token at its position";
+            assert_ne!(after.rows().row(row), before.rows().row(row), "{law}");
         }
     }
 }
@@ -173,15 +207,55 @@ fn what_does_not_fit_is_an_error(selector: &dyn Selector, batch: &Batch) {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use mobillm_core::activations::Layout;
     use mobillm_core::selector::SelectorError;
+    use ndarray::ArrayView2;
 
     use super::*;
 
-    /// Breaks one law at a time.
-    struct Broken(&'static str);
+    /// A selector of all tokens, or of one row a sample, that breaks one law at a time.
+    struct Toy(&'static str);
 
-    impl Selector for Broken {
+    /// Counts the draws of toys that draw their token anew.
+    static DRAWS: AtomicUsize = AtomicUsize::new(0);
+
+    impl Toy {
+        /// The positions of a sample of `tokens` tokens.
+        fn positions(&self, tokens: usize) -> std::ops::Range<usize> {
+            match self.0 {
+                "drawn" | "drawn in secret" if tokens > 0 => {
+                    let drawn = DRAWS.fetch_add(1, Ordering::Relaxed) % tokens;
+                    drawn..drawn + 1
+                }
+                "last" | "off by one" => tokens.saturating_sub(1)..tokens,
+                "mean" | "sum" | "mean over padding" => 0..tokens.min(1),
+                _ => 0..tokens,
+            }
+        }
+
+        fn row(&self, tokens: ArrayView2<'_, f32>, position: usize, length: usize) -> Vec<f32> {
+            let own = tokens.slice(s![..length, ..]);
+            let mean = |of: ArrayView2<'_, f32>| {
+                of.columns()
+                    .into_iter()
+                    .map(|channel| channel.sum() / channel.len() as f32)
+                    .collect()
+            };
+            match self.0 {
+                "mean" => mean(own),
+                "mean over padding" => mean(tokens),
+                "sum" => own.columns().into_iter().map(|channel| channel.sum()).collect(),
+                "blend" => mean(own.slice(s![position.saturating_sub(1)..=position, ..])),
+                "off by one" => tokens.row(position.saturating_sub(1)).to_vec(),
+                _ => tokens.row(position).to_vec(),
+            }
+        }
+    }
+
+    impl Selector for Toy {
         fn layers(&self, info: &BackboneInfo) -> Vec<usize> {
             match self.0 {
                 "none" => Vec::new(),
@@ -191,8 +265,12 @@ mod tests {
             }
         }
 
+        fn is_fixed(&self) -> bool {
+            self.0 != "drawn"
+        }
+
         fn rows(&self, tokens: usize) -> usize {
-            if self.0 == "count" { tokens + 1 } else { tokens }
+            if self.0 == "count" { tokens + 1 } else { self.positions(tokens).len() }
         }
 
         fn select(&self, tap: &Tap<'_>, memory: Vec<f32>) -> Result<Selected, SelectorError> {
@@ -203,36 +281,52 @@ mod tests {
             }
             let mut values = if self.0 == "memory" { memory } else { Vec::new() };
             let mut layout = Layout::empty();
-            for (sample, &length) in tap.lengths.iter().enumerate().take(batch) {
+            for (sample, &length) in tap.hidden.outer_iter().zip(tap.lengths) {
                 let length = match self.0 {
                     "padding" => tokens,
                     "mates" => longest.min(length + batch - 1).min(tokens),
                     _ => length.min(tokens),
                 };
-                layout.push(0..length as u32);
-                values.extend(tap.hidden.slice(s![sample, ..length, ..]));
+                let positions = self.positions(length);
+                layout.push(positions.clone().map(|position| position as u32));
+                positions.for_each(|position| values.extend(self.row(sample, position, length)));
             }
             Ok(Selected::new(tap.layer, layout, hidden, values)?)
         }
     }
 
-    fn all_laws(broken: &'static str) {
-        let selector = Broken(broken);
-        layers_are_ascending_and_within_the_model(&selector, 6);
-        law(|batch| rows_are_those_of_the_tap(&selector, batch));
-        law(|batch| batch_mates_change_nothing(&selector, batch));
-        law(|batch| old_memory_and_strides_change_nothing(&selector, batch));
-        law(|batch| what_does_not_fit_is_an_error(&selector, batch));
+    fn all_laws(toy: &'static str) {
+        laws(&Toy(toy), &info(6, Pooling::Mean));
     }
 
     #[test]
-    fn a_sound_selector_passes_and_each_break_is_caught() {
-        all_laws("nothing");
-        for broken in
-            ["none", "descending", "beyond", "count", "memory", "unchecked", "padding", "mates"]
-        {
-            let caught = std::panic::catch_unwind(|| all_laws(broken));
-            assert!(caught.is_err(), "`{broken}` is not caught");
+    fn sound_selectors_pass() {
+        ["all", "last", "mean", "drawn"].into_iter().for_each(all_laws);
+    }
+
+    #[test]
+    fn each_fault_breaks_its_law() {
+        for (fault, law) in [
+            ("none", "at least one"),
+            ("descending", "layers are ascending"),
+            ("beyond", "within"),
+            ("count", "how many rows"),
+            ("padding", "how many rows"),
+            ("mates", "how many rows"),
+            ("sum", "lies among the tokens"),
+            ("mean over padding", "lies among the tokens"),
+            ("blend", "where every token has a row"),
+            ("off by one", "follows the token"),
+            ("drawn in secret", "batch mates"),
+            ("memory", "old memory"),
+            ("unchecked", "lengths"),
+        ] {
+            let panic = catch_unwind(|| all_laws(fault)).expect_err(fault);
+            let message = match panic.downcast_ref::<&str>() {
+                Some(message) => message,
+                None => panic.downcast_ref::<String>().unwrap().as_str(),
+            };
+            assert!(message.contains(law), "{fault}: {law:?} is not in: {message}");
         }
     }
 }

@@ -5,8 +5,8 @@ use mobillm_core::privacy::{Cleared, ClearedSupervision, Supervision};
 use mobillm_core::quantizer::{self, QuantizeError, Quantizer};
 use mobillm_core::sample::SampleId;
 
-use crate::WireError;
 use crate::handshake::{Hello, Refusal, Welcome};
+use crate::{VERSION, WireError};
 
 /// Bytes before the payload in a tap frame: kind, micro-batch, tap.
 pub const TAP_HEADER_BYTES: usize = 1 + 8 + 2;
@@ -29,7 +29,7 @@ pub enum Frame {
     Tap(Tap),
     /// Device: what to train on, for each sample of an open micro-batch, which it completes.
     Supervise(Supervise),
-    /// Device: train on these samples now.
+    /// Device: these samples make the next step.
     Step(Step),
     /// Server: a step was trained and its samples are not needed again.
     Ack(Ack),
@@ -39,6 +39,8 @@ pub enum Frame {
     Finish,
     /// Either end: it gives up, and why.
     Failure(String),
+    /// Server: samples are in its store.
+    Stored(Stored),
 }
 
 /// A micro-batch begins: the names of its samples and the tokens that were selected.
@@ -77,7 +79,7 @@ pub struct Supervise {
 }
 
 impl Supervise {
-    /// A frame of what a policy has cleared, one for each sample.
+    /// A frame of what a policy has cleared, one for each sample and all of one kind and width.
     pub fn new(micro_batch: u64, cleared: &[ClearedSupervision]) -> Self {
         let supervision = cleared.iter().map(|cleared| cleared.supervision().clone()).collect();
         Self { micro_batch, supervision }
@@ -89,7 +91,7 @@ impl Supervise {
     }
 }
 
-/// Train on these samples now.
+/// These samples make the next step: train on them now, or as soon as the steps before are trained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The step, counted from 0 over all epochs.
@@ -113,6 +115,14 @@ pub struct Ack {
     pub seconds: f64,
 }
 
+/// The samples of the first epoch's steps before `steps` are in the server's store: they need not be
+/// sent again, whatever happens to either end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// How many steps.
+    pub steps: u64,
+}
+
 /// The adapter at the end of an epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
@@ -134,6 +144,7 @@ mod kind {
     pub const ADAPTER: u8 = 9;
     pub const FINISH: u8 = 10;
     pub const FAILURE: u8 = 11;
+    pub const STORED: u8 = 12;
 }
 
 /// Encodes one cleared tap straight into a frame, without a copy of the payload.
@@ -171,6 +182,7 @@ impl Frame {
             Self::Adapter(_) => "Adapter",
             Self::Finish => "Finish",
             Self::Failure(_) => "Failure",
+            Self::Stored(_) => "Stored",
         }
     }
 
@@ -213,6 +225,10 @@ impl Frame {
                 out.push(kind::FAILURE);
                 out.extend_from_slice(message.as_bytes());
             }
+            Self::Stored(stored) => {
+                out.push(kind::STORED);
+                out.extend_from_slice(&stored.steps.to_le_bytes());
+            }
         }
         out.into()
     }
@@ -225,8 +241,8 @@ impl Frame {
         let mut reader = Reader { bytes };
         let kind = reader.u8("kind")?;
         let frame = match kind {
-            kind::HELLO => Self::Hello(Box::new(reader.json("Hello")?)),
-            kind::WELCOME => Self::Welcome(reader.json("Welcome")?),
+            kind::HELLO => Self::Hello(Box::new(reader.versioned_json("Hello")?)),
+            kind::WELCOME => Self::Welcome(reader.versioned_json("Welcome")?),
             kind::REFUSE => Self::Refuse(reader.json("Refuse")?),
             kind::OPEN => Self::Open(read_open(&mut reader)?),
             kind::TAP => Self::Tap(Tap {
@@ -254,7 +270,8 @@ impl Frame {
             }
             kind::FINISH => Self::Finish,
             kind::FAILURE => Self::Failure(String::from_utf8_lossy(&reader.rest()).into_owned()),
-            other => return Err(frame_error(format!("unknown kind {other}; expected 1 to 11"))),
+            kind::STORED => Self::Stored(Stored { steps: reader.u64("steps")? }),
+            other => return Err(frame_error(format!("unknown kind {other}; expected 1 to 12"))),
         };
         match reader.bytes.len() {
             0 => Ok(frame),
@@ -315,23 +332,38 @@ fn read_open(reader: &mut Reader) -> Result<Open, WireError> {
     Ok(Open { micro_batch, samples })
 }
 
+/// All samples have supervision of one kind and width: that stands once.
 fn write_supervise(out: &mut Vec<u8>, supervise: &Supervise) {
+    let mut numbers = Vec::new();
+    supervise.supervision.iter().for_each(|one| one.write(&mut numbers));
+    let samples = supervise.supervision.len();
+    let each = numbers.len() / samples.max(1) / 4;
     out.push(kind::SUPERVISE);
     out.extend_from_slice(&supervise.micro_batch.to_le_bytes());
-    out.extend_from_slice(&(supervise.supervision.len() as u32).to_le_bytes());
-    supervise.supervision.iter().for_each(|one| out.extend_from_slice(&one.to_bytes()));
+    out.extend_from_slice(&(samples as u32).to_le_bytes());
+    out.push(supervise.supervision.first().map_or(0, Supervision::code));
+    out.extend_from_slice(&(each as u16).to_le_bytes());
+    out.append(&mut numbers);
 }
 
 fn read_supervise(reader: &mut Reader) -> Result<Supervise, WireError> {
     let micro_batch = reader.u64("micro-batch")?;
-    let count = reader.count("supervision", Supervision::BYTES)?;
-    let mut supervision = Vec::with_capacity(count);
-    for _ in 0..count {
-        let bytes = reader.take("supervision")?;
-        let one = Supervision::from_bytes(bytes).ok_or_else(|| {
-            frame_error(format!("unknown supervision {}; expected 0 or 1", bytes[0]))
-        })?;
-        supervision.push(one);
+    let samples = reader.u32("samples")? as usize;
+    let (code, numbers) = (reader.u8("supervision")?, usize::from(reader.u16("numbers")?));
+    let bytes = reader.rest();
+    if samples.checked_mul(4 * numbers) != Some(bytes.len()) {
+        return Err(frame_error(format!(
+            "{samples} samples of {numbers} numbers do not make {} bytes",
+            bytes.len()
+        )));
+    }
+    let read = |bytes: &[u8]| {
+        let unknown = || format!("no supervision has code {code} and {numbers} numbers");
+        Supervision::read(code, bytes).ok_or_else(|| frame_error(unknown()))
+    };
+    let supervision = bytes.chunks(4 * numbers.max(1)).map(read).collect::<Result<Vec<_>, _>>()?;
+    if supervision.len() != samples {
+        return Err(frame_error(format!("{samples} samples without supervision")));
     }
     Ok(Supervise { micro_batch, supervision })
 }
@@ -385,6 +417,21 @@ impl Reader {
 
     fn rest(&mut self) -> Bytes {
         std::mem::take(&mut self.bytes)
+    }
+
+    /// What another version wrote may lack what this one needs, so the version is looked at first.
+    fn versioned_json<T: serde::de::DeserializeOwned>(
+        &mut self,
+        what: &str,
+    ) -> Result<T, WireError> {
+        #[derive(serde::Deserialize)]
+        struct Versioned {
+            version: u16,
+        }
+        match serde_json::from_slice::<Versioned>(&self.bytes) {
+            Ok(Versioned { version }) if version != VERSION => Err(WireError::Version { version }),
+            _ => self.json(what),
+        }
     }
 
     fn json<T: serde::de::DeserializeOwned>(&mut self, what: &str) -> Result<T, WireError> {

@@ -27,6 +27,10 @@ pub struct Hello {
     pub pipeline: Fingerprint,
     /// What the side network is built from.
     pub side_network: SideNetworkContext,
+    /// Samples to train on.
+    pub samples: u64,
+    /// Selected tokens of all of them: with the quantizer's row bytes, what a store must have room for.
+    pub rows: u64,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
     /// Steps whose acknowledgement the device already has.
@@ -35,20 +39,34 @@ pub struct Hello {
     pub epochs_received: u32,
 }
 
+/// How much there is to train on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Samples to train on.
+    pub samples: u64,
+    /// Selected tokens of all of them.
+    pub rows: u64,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u64,
+}
+
 impl Hello {
     /// The hello, in this version, of a device that has received nothing yet.
     pub fn new(
         run: RunId,
         pipeline: Fingerprint,
         side_network: SideNetworkContext,
-        steps_per_epoch: u64,
+        work: Work,
     ) -> Self {
+        let Work { samples, rows, steps_per_epoch } = work;
         Self {
             magic: MAGIC.to_owned(),
             version: VERSION,
             run,
             pipeline,
             side_network,
+            samples,
+            rows,
             steps_per_epoch,
             steps_received: 0,
             epochs_received: 0,
@@ -63,25 +81,23 @@ impl Hello {
         if self.magic != MAGIC {
             return Err(Refusal::new(format!("expected a mobillm device, got {:?}", self.magic)));
         }
-        if self.version != VERSION {
-            return Err(Refusal::new(format!(
-                "the device speaks wire version {}, the server {VERSION}; use the same release on both",
-                self.version
-            )));
-        }
         if self.pipeline != ours {
             return Err(Refusal::new(format!(
                 "the device's pipeline is {}, the server's {}; selector, privacy, quantizer, side \
-                 network, training and labels must be the same in both configs",
+                 network, whether there is a store, training and labels must be the same in both \
+                 configs",
                 self.pipeline.short(),
                 ours.short()
             )));
         }
         let taps = &self.side_network.taps;
         let limits = taps.len() <= 1024 && (1..=1 << 16).contains(&self.side_network.hidden);
-        if taps.is_empty() || !limits || self.steps_per_epoch == 0 {
+        let steps = 1..=self.samples;
+        if taps.is_empty() || !limits || !steps.contains(&self.steps_per_epoch) {
             return Err(Refusal::new(
-                "a device needs 1 to 1024 taps of width 1 to 65536 and at least one step".into(),
+                "a device needs 1 to 1024 taps of width 1 to 65536, at least one step, and a sample \
+                 for each"
+                    .into(),
             ));
         }
         Ok(())
@@ -96,6 +112,8 @@ pub struct Welcome {
     pub version: u16,
     /// The first step that is not trained yet.
     pub next_step: u64,
+    /// Steps of the first epoch whose samples the server has in its store; 0 if it has none.
+    pub stored_steps: u64,
 }
 
 /// The server's refusal.
@@ -122,6 +140,7 @@ impl std::fmt::Display for Refusal {
 #[cfg(test)]
 mod tests {
     use mobillm_core::backbone::Pooling;
+    use mobillm_core::privacy::SupervisionKind;
     use mobillm_core::sample::Objective;
     use mobillm_core::side_network::Optimizer;
 
@@ -134,18 +153,28 @@ mod tests {
             hidden: 8,
             pooling: Pooling::Mean,
             objective: Objective::Classification { classes: 2 },
+            supervision: SupervisionKind::Truth,
             optimizer: Optimizer::default(),
             steps: 10,
             seed: 0,
             bundle: Fingerprint::of(b"bundle"),
         };
-        Hello::new(RunId("r".into()), Fingerprint::of(b"pipeline"), side_network, 5)
+        let work = Work { samples: 40, rows: 90, steps_per_epoch: 5 };
+        Hello::new(RunId("r".into()), Fingerprint::of(b"pipeline"), side_network, work)
     }
 
     #[test]
     fn a_hello_crosses_the_wire() {
         let frame = Frame::Hello(Box::new(hello()));
         assert_eq!(Frame::parse(frame.encode()).unwrap(), frame);
+    }
+
+    #[test]
+    fn another_version_is_told_so_whatever_else_it_says() {
+        let mut bytes = vec![1];
+        bytes.extend_from_slice(br#"{"magic":"mobillm","version":1,"run":"r"}"#);
+        let error = Frame::parse(bytes.into()).unwrap_err().to_string();
+        assert!(error.contains("speaks wire version 1, this one 2; use the same"), "{error}");
     }
 
     #[test]
@@ -158,9 +187,10 @@ mod tests {
             hello.check(ours).unwrap_err().reason
         };
         assert!(refused(|hello| hello.magic = "GET".into()).contains("expected a mobillm device"));
-        assert!(refused(|hello| hello.version = 9).contains("same release"));
         assert!(refused(|hello| hello.pipeline = Fingerprint::of(b"x")).contains("both configs"));
         assert!(refused(|hello| hello.side_network.taps.clear()).contains("1 to 1024 taps"));
         assert!(refused(|hello| hello.side_network.hidden = 1 << 20).contains("65536"));
+        assert!(refused(|hello| hello.steps_per_epoch = 0).contains("at least one step"));
+        assert!(refused(|hello| hello.samples = 4).contains("a sample for each"));
     }
 }

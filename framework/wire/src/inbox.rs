@@ -4,37 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mobillm_core::privacy::Supervision;
 use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer};
-use mobillm_core::sample::SampleId;
+use mobillm_core::sample::{EncodedSample, SampleId};
 
 use crate::WireError;
 use crate::frame::{Frame, Open, Step, Supervise, Tap};
-
-/// All that the server knows of one sample, in the form in which it came.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// Its name.
-    pub id: SampleId,
-    /// The token each row came from.
-    pub positions: Vec<u32>,
-    /// For each tap the encoded rows, `positions.len()` times the quantizer's row bytes.
-    pub taps: Vec<Bytes>,
-    /// What to train on.
-    pub supervision: Supervision,
-}
 
 /// What a frame led to.
 #[derive(Debug, PartialEq)]
 pub enum Event {
     /// Nothing to do yet.
     Waiting,
-    /// Train on these samples, in this order.
+    /// These samples make this step, in this order.
     Step {
         /// The step.
         step: u64,
         /// Its samples.
-        samples: Vec<Sample>,
+        samples: Vec<EncodedSample>,
     },
     /// The device has all that it wants.
     Finished,
@@ -53,12 +39,13 @@ pub struct Inbox {
     hidden: usize,
     next_step: u64,
     open: HashMap<u64, OpenBatch>,
-    complete: HashMap<SampleId, Sample>,
+    complete: HashMap<SampleId, EncodedSample>,
     finished: bool,
 }
 
 impl Inbox {
-    /// An inbox for `taps` tapped layers of `hidden` values, whose next step is `next_step`.
+    /// An inbox for `taps` tapped layers of `hidden` values, whose next step is `next_step`: the first
+    /// one whose samples the server still needs.
     pub fn new(quantizer: Arc<dyn Quantizer>, taps: usize, hidden: usize, next_step: u64) -> Self {
         let (open, complete) = (HashMap::new(), HashMap::new());
         Self { quantizer, taps, hidden, next_step, open, complete, finished: false }
@@ -147,14 +134,15 @@ impl Inbox {
             let end = start + positions.len() * row_bytes;
             let taps = taps.iter().map(|tap| tap.slice(start..end)).collect();
             start = end;
-            if self.complete.insert(id, Sample { id, positions, taps, supervision }).is_some() {
+            let sample = EncodedSample { id, positions, taps, supervision };
+            if self.complete.insert(id, sample).is_some() {
                 return refuse(format!("sample {id} came twice"));
             }
         }
         Ok(())
     }
 
-    /// Samples of steps that were trained before a resume are let go: a device sends whole windows.
+    /// Samples of steps before a resume's first are let go: a device sends whole windows.
     fn step(&mut self, step: Step) -> Result<Event, WireError> {
         let refuse = |problem: String| Err(WireError::Order { frame: "Step", problem });
         if step.step > self.next_step {

@@ -12,10 +12,14 @@
 //! Tap    (one layer's payload) ---------->   one for each tapped layer
 //! Supervise (what to train on) ---------->
 //! Step   (number, its samples) ---------->
+//!        <------------------------------- Stored (steps), if the server keeps samples
 //!        <------------------------------- Ack (step, loss)
 //!        <------------------------------- Adapter (at the end of an epoch)
 //! Finish -------------------------------->
 //! ```
+//!
+//! A server that keeps samples (PAE MobiLLM's activation cache) is sent the first epoch and goes on alone:
+//! it acknowledges the steps of later epochs without being asked for them.
 //!
 //! * [`frame`]: one frame to bytes and back.
 //! * [`handshake`]: what both ends must agree on before the first activation.
@@ -40,7 +44,7 @@ use mobillm_core::quantizer::QuantizeError;
 use thiserror::Error;
 
 /// The version of the wire format; both ends must have the same.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// A frame that is not what it should be, or not when it should be.
 #[derive(Debug, Error)]
@@ -51,6 +55,14 @@ pub enum WireError {
     Frame {
         /// What is wrong and what was expected.
         problem: String,
+    },
+    /// The other end is of another release.
+    #[error(
+        "the other end speaks wire version {version}, this one {VERSION}; use the same release on both"
+    )]
+    Version {
+        /// What it speaks.
+        version: u16,
     },
     /// A frame that may not come now.
     #[error("{frame} frame out of order: {problem}")]

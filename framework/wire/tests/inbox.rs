@@ -51,7 +51,8 @@ fn supervise(micro_batch: u64, labels: &[u32]) -> Frame {
     let mut bytes = vec![6];
     bytes.extend(micro_batch.to_le_bytes());
     bytes.extend((labels.len() as u32).to_le_bytes());
-    labels.iter().for_each(|&label| bytes.extend(Supervision::Label(label).to_bytes()));
+    bytes.extend([0, 1, 0]);
+    labels.iter().for_each(|&label| Supervision::Label(label).write(&mut bytes));
     Frame::parse(bytes.into()).unwrap()
 }
 

@@ -2,17 +2,25 @@
 
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::privacy::{
-    PolicyError, PolicyInfo, PrivacyPolicy, PrivacyPolicyConfig, Supervision, SupervisionKind,
+    AnswerScale, PolicyError, PolicyInfo, PrivacyPolicy, PrivacyPolicyConfig, Supervision,
+    SupervisionKind,
 };
 use mobillm_core::registry::{Plugin, Slot};
 use mobillm_core::sample::{Objective, SampleId, Truth};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::own::{add, check_own};
+use crate::prediction_difference::PredictionDifferenceConfig;
+use crate::truth::check_truth;
+
 /// Sends every label to the server, beside activations as they are (MobiLLM). Guarantees nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LabelsConfig {}
+#[serde(deny_unknown_fields, default)]
+pub struct LabelsConfig {
+    /// Also send the backbone's own logits, for a side network whose output is added to them.
+    pub own_prediction: bool,
+}
 
 impl Plugin for LabelsConfig {
     const SLOT: Slot = Slot::PrivacyPolicy;
@@ -21,27 +29,51 @@ impl Plugin for LabelsConfig {
 
 #[typetag::serde(name = "labels")]
 impl PrivacyPolicyConfig for LabelsConfig {
-    fn check(&self, _: &Objective) -> Vec<Diagnostic> {
-        Vec::new()
+    fn check(&self, objective: &Objective) -> Vec<Diagnostic> {
+        match objective {
+            Objective::Regression if self.own_prediction => {
+                let message = "a regression has no logits to add to";
+                let tag = PredictionDifferenceConfig::TAG;
+                let help = format!("the policy `{tag}` sends what is left of the target");
+                vec![Diagnostic::new("own_prediction", message).help(help)]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn build(&self, objective: &Objective) -> Box<dyn PrivacyPolicy> {
-        Box::new(Labels { objective: *objective })
+        Box::new(Labels { objective: *objective, own_prediction: self.own_prediction })
     }
 }
 
-/// Releases labels and activations as they are. The answer is the side network's alone.
+/// Releases labels and activations as they are.
+///
+/// Alone, labels train a side network that answers by itself. With the own prediction they train one
+/// that is added: with own logits z, `[C]`, and side output s the loss is the cross-entropy of z + s, and
+/// z + s is the answer, so that an untrained side network, s = 0, leaves the backbone's own.
 #[derive(Debug, Clone)]
 pub struct Labels {
     objective: Objective,
+    own_prediction: bool,
 }
 
 impl PrivacyPolicy for Labels {
     fn info(&self) -> PolicyInfo {
+        let (supervision, guarantee) = match self.own_prediction {
+            false => (
+                SupervisionKind::Truth,
+                "none: the server learns every label, and activations are close to text",
+            ),
+            true => (
+                SupervisionKind::TruthAndOwn,
+                "none: the server learns every label and what the backbone predicts, and activations \
+                 are close to text",
+            ),
+        };
         PolicyInfo {
-            supervision: Some(SupervisionKind::Label),
-            guarantee: "none: the server learns every label, and activations are close to text"
-                .into(),
+            supervision: Some(supervision),
+            answers: AnswerScale::Raw,
+            guarantee: guarantee.into(),
         }
     }
 
@@ -49,55 +81,80 @@ impl PrivacyPolicy for Labels {
         &mut self,
         _: SampleId,
         truth: Truth,
-        _: Option<&[f32]>,
+        own: &[f32],
     ) -> Result<Option<Supervision>, PolicyError> {
-        match (self.objective, truth) {
-            (Objective::Classification { classes }, Truth::Class(class))
-                if (class as usize) < classes =>
-            {
-                Ok(Some(Supervision::Label(class)))
+        check_truth(LabelsConfig::TAG, &self.objective, truth)?;
+        let supervision = match (truth, self.own_prediction) {
+            (Truth::Class(class), false) => Supervision::Label(class),
+            (Truth::Value(value), false) => Supervision::Value(value),
+            (Truth::Class(class), true) => {
+                check_own(LabelsConfig::TAG, &self.objective, own)?;
+                Supervision::LabelAndOwn(class, own.to_vec())
             }
-            (Objective::Regression, Truth::Value(value)) => Ok(Some(Supervision::Value(value))),
-            (objective, truth) => Err(PolicyError::Refused {
-                policy: LabelsConfig::TAG,
-                problem: format!("{truth:?} is no truth of a task like {objective:?}"),
-            }),
+            (Truth::Value(_), true) => {
+                let problem = "`own_prediction` is for classification".into();
+                return Err(PolicyError::Refused { policy: LabelsConfig::TAG, problem });
+            }
+        };
+        Ok(Some(supervision))
+    }
+
+    fn combine(&self, own: &[f32], side: &mut [f32]) {
+        if self.own_prediction {
+            add(own, side);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mobillm_testkit::privacy::{Answer, conformance};
+    use mobillm_testkit::privacy::conformance;
 
     use super::*;
 
     const CLASSES: Objective = Objective::Classification { classes: 3 };
+    const ALONE: LabelsConfig = LabelsConfig { own_prediction: false };
+    const WITH_OWN: LabelsConfig = LabelsConfig { own_prediction: true };
 
     #[test]
     fn it_is_a_policy() {
-        conformance(&LabelsConfig {}, CLASSES, Answer::Side);
-        conformance(&LabelsConfig {}, Objective::Regression, Answer::Side);
+        conformance(&ALONE, CLASSES);
+        conformance(&ALONE, Objective::Regression);
+        conformance(&WITH_OWN, CLASSES);
     }
 
     #[test]
     fn it_does_not_claim_a_guarantee() {
-        let info = LabelsConfig {}.build(&CLASSES).info();
-        assert!(info.guarantee.starts_with("none"));
+        for config in [ALONE, WITH_OWN] {
+            assert!(config.build(&CLASSES).info().guarantee.starts_with("none:"));
+        }
     }
 
     #[test]
-    fn the_truth_of_another_task_is_refused() {
-        let refused = |objective: Objective, truth| {
-            LabelsConfig {}.build(&objective).supervise(SampleId(1), truth, None).is_err()
-        };
-        assert!(refused(CLASSES, Truth::Class(3)));
-        assert!(refused(CLASSES, Truth::Value(0.5)));
-        assert!(refused(Objective::Regression, Truth::Class(0)));
+    fn the_own_prediction_goes_with_the_label_and_is_added_to() {
+        let own = [0.5, -1.0, 2.0];
+        let mut policy = WITH_OWN.build(&CLASSES);
+        let told = policy.supervise(SampleId(1), Truth::Class(2), &own).unwrap();
+        assert_eq!(told, Some(Supervision::LabelAndOwn(2, own.to_vec())));
+        let mut side = [0.25, 0.5, -0.75];
+        policy.combine(&own, &mut side);
+        assert_eq!(side, [0.75, -0.5, 1.25]);
     }
 
     #[test]
-    fn it_has_no_options() {
+    fn a_regression_has_no_logits() {
+        let findings = WITH_OWN.check(&Objective::Regression);
+        assert_eq!(
+            findings[0].to_string(),
+            "own_prediction: a regression has no logits to add to; the policy \
+             `prediction-difference` sends what is left of the target"
+        );
+        let mut policy = WITH_OWN.build(&Objective::Regression);
+        assert!(policy.supervise(SampleId(1), Truth::Value(0.5), &[0.5]).is_err());
+    }
+
+    #[test]
+    fn it_has_no_other_options() {
         let config = serde_json::from_str::<Box<dyn PrivacyPolicyConfig>>(
             r#"{ "type": "labels", "epsilon": 1.0 }"#,
         );

@@ -5,9 +5,10 @@ use mobillm_core::backbone::{BackboneInfo, Tap};
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::{Plugin, Slot};
 use mobillm_core::selector::{Selector, SelectorConfig, SelectorError};
-use ndarray::{Axis, Slice};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::padding;
 
 /// Every token of every layer (MobiLLM).
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -49,27 +50,12 @@ impl Selector for All {
     }
 
     fn select(&self, tap: &Tap<'_>, mut memory: Vec<f32>) -> Result<Selected, SelectorError> {
-        let (batch, tokens, hidden) = tap.hidden.dim();
-        let problem = |problem| SelectorError::Tap { layer: tap.layer, problem };
-        if tap.lengths.len() != batch {
-            let lengths = tap.lengths.len();
-            return Err(problem(format!("expected the lengths of {batch} samples, got {lengths}")));
-        }
-        if let Some(length) = tap.lengths.iter().find(|length| **length > tokens) {
-            let message =
-                format!("expected samples of at most {tokens} tokens, got one of {length}");
-            return Err(problem(message));
-        }
+        let samples = padding::samples(tap)?;
         let layout = Layout::from_counts(tap.lengths.iter().copied());
+        let hidden = tap.hidden.dim().2;
         memory.clear();
         memory.reserve(layout.rows() * hidden);
-        for (sample, &length) in tap.hidden.outer_iter().zip(tap.lengths) {
-            let rows = sample.slice_axis_move(Axis(0), Slice::from(..length));
-            match rows.as_slice() {
-                Some(rows) => memory.extend_from_slice(rows),
-                None => memory.extend(&rows),
-            }
-        }
+        samples.for_each(|tokens| padding::append(&mut memory, tokens));
         Ok(Selected::new(tap.layer, layout, hidden, memory)?)
     }
 }

@@ -79,6 +79,10 @@ impl Selector for EveryNthLayer {
         self.tokens.rows(tokens)
     }
 
+    fn is_fixed(&self) -> bool {
+        self.tokens.is_fixed()
+    }
+
     fn select(&self, tap: &Tap<'_>, memory: Vec<f32>) -> Result<Selected, SelectorError> {
         self.tokens.select(tap, memory)
     }
@@ -118,6 +122,7 @@ mod tests {
             r#"{ "type": "every-nth-layer", "n": 1 }"#,
             r#"{ "type": "every-nth-layer", "n": 5 }"#,
             r#"{ "type": "every-nth-layer", "n": 3, "tokens": { "type": "all", "embedding": true } }"#,
+            r#"{ "type": "every-nth-layer", "n": 2, "tokens": { "type": "loss-tokens" } }"#,
         ] {
             mobillm_testkit::selector::conformance(config(json).as_ref());
         }
@@ -130,6 +135,18 @@ mod tests {
         let embedding = r#"{ "type": "every-nth-layer", "n": 3, "tokens": { "type": "all", "embedding": true } }"#;
         assert_eq!(layers(embedding, 6), [0, 3, 6]);
         assert_eq!(layers(embedding, 7), [1, 4, 7]);
+    }
+
+    #[test]
+    fn layers_then_tokens() {
+        let json = r#"{ "type": "every-nth-layer", "n": 2, "tokens": { "type": "loss-tokens" } }"#;
+        let info = BackboneInfo { pooling: Pooling::LastToken, ..info(6) };
+        let selector = config(json).build(&info);
+        assert_eq!(selector.layers(&info), [2, 4, 6]);
+        assert_eq!([0, 1, 8].map(|tokens| selector.rows(tokens)), [0, 1, 1]);
+        let hidden = ndarray::array![[[1.0], [2.0], [9.0]], [[3.0], [4.0], [5.0]]];
+        let tap = Tap { layer: 4, hidden: hidden.view(), lengths: &[2, 3] };
+        assert_eq!(selector.select(&tap, Vec::new()).unwrap().values(), [2.0, 5.0]);
     }
 
     #[test]

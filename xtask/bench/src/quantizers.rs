@@ -8,7 +8,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use mobillm_core::activations::{Layout, Selected};
-use mobillm_core::privacy::{Cleared, PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release};
+use mobillm_core::privacy::{
+    AnswerScale, Cleared, PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release,
+};
 use mobillm_core::quantizer::{Payload, Quantizer, QuantizerConfig, decode, encode};
 use mobillm_quantizers::{Fp4Config, Fp16Config, Int8Config, Nf4Config, NoneConfig};
 
@@ -162,7 +164,7 @@ struct Open;
 
 impl PrivacyPolicy for Open {
     fn info(&self) -> PolicyInfo {
-        PolicyInfo { supervision: None, guarantee: "none".into() }
+        PolicyInfo { supervision: None, answers: AnswerScale::Raw, guarantee: "none".into() }
     }
 }
 

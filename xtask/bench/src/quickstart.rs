@@ -12,8 +12,12 @@ pub fn run() -> Result<Vec<Figure>, Error> {
     let setup = Setup::new()?;
     let folder = setup.run_folder()?;
     let loaded = setup.example()?;
-    let options =
-        RunOptions { out: folder.path().join("run"), variant: "mobillm".into(), fresh: false };
+    let options = RunOptions {
+        out: folder.path().join("run"),
+        variant: "mobillm".into(),
+        fresh: false,
+        leave: false,
+    };
     let summary = pipeline::run(&loaded, &setup.environment, &options, &unobserved())?;
     let f1 = summary.eval.positive_f1.ok_or("the example has a label whose F1 is reported")?;
     let before = format!("{:.2} % before training", 100.0 * summary.eval.before);

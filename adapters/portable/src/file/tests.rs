@@ -2,14 +2,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::architecture::Architecture;
 use crate::blueprint::tests::blueprint;
 use mobillm_core::backbone::Pooling;
+use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::side_network::Optimizer;
 
 fn training() -> Training {
     // 0.1 + 0.2 has no short decimal form
     let optimizer = Optimizer { learning_rate: 0.1 + 0.2, ..Optimizer::default() };
-    Training { optimizer, steps: 100, seed: u64::MAX }
+    Training { supervision: SupervisionKind::Truth, optimizer, steps: 100, seed: u64::MAX }
 }
 
 fn moments() -> Moments {
@@ -56,7 +58,33 @@ fn an_adapter_comes_back_and_has_one_form() {
     assert_eq!(adapter(), adapter());
 }
 
-/// Files that version 1 wrote. They are read for ever; a new version adds its own.
+/// The network of [`blueprint`], to be added to the device's own prediction.
+fn additive() -> Blueprint {
+    let architecture = Architecture::AdditiveAdapter(blueprint().architecture.bottleneck());
+    Blueprint { architecture, ..blueprint() }
+}
+
+fn on_differences() -> Training {
+    Training { supervision: SupervisionKind::Difference, ..training() }
+}
+
+#[test]
+fn an_additive_network_stays_one() {
+    let weights = additive().initial(1);
+    let bytes = write_adapter(&additive(), &weights).unwrap();
+    let (read, _) = read_adapter(&bytes).unwrap();
+    assert!(read.info("any").additive && !blueprint().info("any").additive);
+    assert_eq!(read, additive());
+    let parallel = read_checkpoint(&additive_checkpoint(), &blueprint(), &on_differences());
+    assert!(problem(parallel).contains("network.architecture is"));
+}
+
+fn additive_checkpoint() -> Vec<u8> {
+    write_checkpoint(&additive(), &on_differences(), &additive().initial(1), &moments()).unwrap()
+}
+
+/// Files that version 1 wrote. They are read for ever; a new version adds its own. `additive` is from
+/// when networks could first be trained on differences.
 #[test]
 fn files_of_version_1_are_read() {
     let adapter = include_bytes!("../../fixtures/adapter-v1.safetensors");
@@ -64,6 +92,9 @@ fn files_of_version_1_are_read() {
     let checkpoint = include_bytes!("../../fixtures/checkpoint-v1.safetensors");
     let (weights, read) = read_checkpoint(checkpoint, &blueprint(), &training()).unwrap();
     assert_eq!((weights, read), (blueprint().initial(1), moments()));
+    let checkpoint = include_bytes!("../../fixtures/checkpoint-additive-v1.safetensors");
+    let (weights, read) = read_checkpoint(checkpoint, &additive(), &on_differences()).unwrap();
+    assert_eq!((weights, read), (additive().initial(1), moments()));
 }
 
 #[test]
@@ -95,6 +126,12 @@ fn a_checkpoint_is_of_its_own_network_and_run() {
         problem(read_checkpoint(&checkpoint(), &blueprint(), &longer)),
         "adapter: the checkpoint is of another run: training.steps is 100; expected 200"
     );
+    let with_own = Training { supervision: SupervisionKind::TruthAndOwn, ..training() };
+    assert_eq!(
+        problem(read_checkpoint(&additive_checkpoint(), &additive(), &with_own)),
+        "adapter: the checkpoint is of another run: training.supervision is \"difference\"; expected \
+         \"truth-and-own\""
+    );
 }
 
 #[test]
@@ -114,6 +151,10 @@ fn another_version_or_format_is_named() {
     );
     let foreign = edited(&adapter(), |file| file["__metadata__"] = json!({"format": "pt"}));
     assert!(problem(read_adapter(&foreign)).contains("no `mobillm` header"));
+    let newer = with_header(&adapter(), |header| {
+        header["network"]["architecture"]["type"] = json!("ladder");
+    });
+    assert!(problem(read_adapter(&newer)).contains("unknown variant `ladder`"));
     let unknown = with_header(&adapter(), |header| header["network"]["dropout"] = json!(0.1));
     assert!(problem(read_adapter(&unknown)).contains("unknown field `dropout`"));
 }

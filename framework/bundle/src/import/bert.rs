@@ -1,6 +1,10 @@
 //! BERT (Devlin et al. 2019): a bidirectional encoder with learned absolute positions and a
 //! layer norm after each residual sum.
 //!
+//! The head of `BertForSequenceClassification`, if there is one, is
+//! `classifier(tanh(pooler(h)))`, where `h` is the last layer's hidden state of the first token and
+//! both are affine; the dropout between them is for training only.
+//!
 //! How the graph is laid out was measured (all-MiniLM-L6-v2, 16 samples of 25 tokens, one thread,
 //! ONNX Runtime 1.31):
 //!
@@ -15,19 +19,22 @@
 //! `MultiHeadAttention` (45.2 ms), and other engines know it too.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mobillm_core::backbone::Pooling;
 use serde::Deserialize;
 
+use super::head::Head;
 use super::{Architecture, Dimensions, ImportError, read_json};
 use crate::graph::{GraphBuilder, Value};
-use crate::onnx::{AttributeProto, BOOL, ModelProto};
+use crate::manifest::OWN_PREDICTION;
+use crate::onnx::{AttributeProto, Axis, BOOL, ModelProto};
 use crate::weights::Tensor;
 
 /// `config.json`; what it leaves out is what `transformers` assumes.
 #[derive(Debug, Deserialize)]
 struct BertConfig {
+    architectures: Option<Vec<String>>,
     vocab_size: usize,
     hidden_size: usize,
     num_hidden_layers: usize,
@@ -69,7 +76,7 @@ pub(super) fn read(path: &Path) -> Result<Box<dyn Architecture>, ImportError> {
         let known = "gelu, gelu_new, gelu_pytorch_tanh, relu";
         wrong(format!("`hidden_act` is {:?}, expected one of {known}", config.hidden_act))
     })?;
-    Ok(Box::new(Bert { config, activation }))
+    Ok(Box::new(Bert { path: path.to_owned(), config, activation }))
 }
 
 /// What stands between the two matrices of a feed-forward part.
@@ -101,13 +108,24 @@ impl Activation {
     }
 }
 
+/// The class of models whose head answers for a whole text.
+const CLASSIFIER: &str = "BertForSequenceClassification";
+/// Classes of models that call the head of another task `classifier` too.
+const OTHER_CLASSIFIERS: [&str; 2] = ["BertForTokenClassification", "BertForMultipleChoice"];
+
 /// A checked config.
 struct Bert {
+    path: PathBuf,
     config: BertConfig,
     activation: Activation,
 }
 
 impl BertConfig {
+    /// If the config says that the model is of `class`.
+    fn is_of(&self, class: &str) -> bool {
+        self.architectures.iter().flatten().any(|name| name == class)
+    }
+
     fn problem(&self) -> Option<String> {
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -150,7 +168,44 @@ impl Architecture for Bert {
         }
     }
 
-    fn graph(&self, tensors: &HashMap<String, Tensor>) -> Result<ModelProto, ImportError> {
+    fn head(&self, tensors: &HashMap<String, Tensor>) -> Result<Option<Head>, ImportError> {
+        let config = &self.config;
+        let tensor = |name| tensor_name(tensors, name).map(|name| &tensors[&name]);
+        let classifier = tensor("classifier.weight").or(tensor("classifier.bias"));
+        let of_another_task = OTHER_CLASSIFIERS.iter().any(|class| config.is_of(class));
+        if !config.is_of(CLASSIFIER) && (classifier.is_none() || of_another_task) {
+            return Ok(None);
+        }
+        let hidden = config.hidden_size;
+        let outputs = tensor("classifier.weight").and_then(|weight| weight.shape.first());
+        let outputs = outputs.map_or(1, |&outputs| outputs.max(1));
+        let expected = [
+            ("classifier.weight", vec![outputs, hidden]),
+            ("classifier.bias", vec![outputs]),
+            ("pooler.dense.weight", vec![hidden, hidden]),
+            ("pooler.dense.bias", vec![hidden]),
+        ];
+        let wrong = |problem: String| ImportError::Head {
+            problem: format!(
+                "{problem}; {CLASSIFIER} has pooler.dense.weight [{hidden}, {hidden}], \
+                 pooler.dense.bias [{hidden}], classifier.weight [labels, {hidden}] and \
+                 classifier.bias [labels]"
+            ),
+        };
+        for (name, shape) in expected {
+            let got = tensor(name).ok_or_else(|| wrong(format!("lacks {name}")))?;
+            if got.shape != shape {
+                return Err(wrong(format!("has {name} {:?}, expected {shape:?}", got.shape)));
+            }
+        }
+        Head::read(&self.path, outputs).map(Some)
+    }
+
+    fn graph(
+        &self,
+        tensors: &HashMap<String, Tensor>,
+        head: Option<&Head>,
+    ) -> Result<ModelProto, ImportError> {
         let config = &self.config;
         let graph = GraphBuilder::new(tensors);
         let mut encoder = Encoder { config, activation: self.activation, tensors, graph };
@@ -164,7 +219,13 @@ impl Architecture for Bert {
         for layer in 0..config.num_hidden_layers {
             stream = encoder.layer(layer, &stream, &mask, &shape)?;
         }
-        encoder.graph.output(&stream, config.hidden_size);
+        let batch = Axis::Named("batch");
+        let hidden = [batch, Axis::Named("tokens"), Axis::Fixed(config.hidden_size)];
+        encoder.graph.output(&stream, &hidden);
+        if let Some(head) = head {
+            let own = encoder.own_prediction(&stream, head.outputs)?;
+            encoder.graph.output(&own, &[batch, Axis::Fixed(head.outputs)]);
+        }
         Ok(encoder.graph.finish())
     }
 }
@@ -252,6 +313,20 @@ impl Encoder<'_> {
         self.layer_norm(&format!("tap.{}", layer + 1), &sum, &name("output.LayerNorm"))
     }
 
+    /// The head's logits `[batch, outputs]` from the last hidden state `[batch, tokens, hidden]`.
+    fn own_prediction(&mut self, stream: &str, outputs: usize) -> Result<Value, ImportError> {
+        let hidden = self.config.hidden_size;
+        let first = self.graph.constant(&[0]);
+        let tokens = vec![AttributeProto::int("axis", 1)];
+        let first = self.graph.node("Gather", &[stream, &first], tokens);
+        let first = self.rows(&first);
+        let pooled = self.linear(&first, "pooler.dense", hidden, hidden)?;
+        let pooled = self.graph.node("Tanh", &[&pooled], vec![]);
+        let (weight, bias) = self.parameters("classifier", hidden, outputs)?;
+        let transposed = vec![AttributeProto::int("transB", 1)];
+        Ok(self.graph.named(OWN_PREDICTION, "Gemm", &[&pooled, &weight, &bias], transposed))
+    }
+
     /// `[batch, tokens, hidden]` to `[batch * tokens, hidden]`.
     fn rows(&mut self, value: &str) -> Value {
         let shape = self.graph.constant(&[-1, self.config.hidden_size as i64]);
@@ -266,10 +341,20 @@ impl Encoder<'_> {
         inputs: usize,
         outputs: usize,
     ) -> Result<Value, ImportError> {
-        let weight = self.weight(&format!("{name}.weight"), &[outputs, inputs])?;
-        let bias = self.weight(&format!("{name}.bias"), &[outputs])?;
+        let (weight, bias) = self.parameters(name, inputs, outputs)?;
         let transposed = vec![AttributeProto::int("transB", 1)];
         Ok(self.graph.node("Gemm", &[rows, &weight, &bias], transposed))
+    }
+
+    /// The weight `[outputs, inputs]` and bias `[outputs]` of the affine map `name`.
+    fn parameters(
+        &mut self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<(Value, Value), ImportError> {
+        let weight = self.weight(&format!("{name}.weight"), &[outputs, inputs])?;
+        Ok((weight, self.weight(&format!("{name}.bias"), &[outputs])?))
     }
 
     fn layer_norm(&mut self, output: &str, input: &str, name: &str) -> Result<Value, ImportError> {
@@ -277,7 +362,7 @@ impl Encoder<'_> {
         // Checkpoints that were converted from TensorFlow say gamma and beta.
         let either = |new: &str, old: &str| {
             let old = format!("{name}.{old}");
-            if self.tensor_name(&old).is_some() { old } else { format!("{name}.{new}") }
+            if tensor_name(self.tensors, &old).is_some() { old } else { format!("{name}.{new}") }
         };
         let (scale, bias) = (either("weight", "gamma"), either("bias", "beta"));
         let (scale, bias) = (self.weight(&scale, &shape)?, self.weight(&bias, &shape)?);
@@ -294,13 +379,13 @@ impl Encoder<'_> {
     }
 
     fn weight(&mut self, name: &str, shape: &[usize]) -> Result<Value, ImportError> {
-        let name = self.tensor_name(name).unwrap_or_else(|| name.to_owned());
+        let name = tensor_name(self.tensors, name).unwrap_or_else(|| name.to_owned());
         self.graph.weight(&name, shape)
     }
+}
 
-    /// What the tensor `name` is called in the file: models with a head put `bert.` before it.
-    fn tensor_name(&self, name: &str) -> Option<String> {
-        let prefixed = format!("bert.{name}");
-        [name.to_owned(), prefixed].into_iter().find(|name| self.tensors.contains_key(name))
-    }
+/// What the tensor `name` is called in the file: models with a head put `bert.` before it.
+fn tensor_name(tensors: &HashMap<String, Tensor>, name: &str) -> Option<String> {
+    let prefixed = format!("bert.{name}");
+    [name.to_owned(), prefixed].into_iter().find(|name| tensors.contains_key(name))
 }

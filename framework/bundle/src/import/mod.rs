@@ -1,6 +1,7 @@
 //! Makes bundles from the model folders of Hugging Face `transformers`.
 
 mod bert;
+mod head;
 mod sentence;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,7 @@ use crate::manifest::{FileDigest, GRAPH, MANIFEST, Manifest, TOKENIZER, WEIGHTS}
 use crate::onnx::ModelProto;
 use crate::tokenizer::BundleTokenizer;
 use crate::weights::{self, SourceWeights, Tensor};
+use head::{Head, WITHOUT_HEAD};
 
 /// Why a model could not be imported.
 #[derive(Debug, Error)]
@@ -76,6 +78,12 @@ pub enum ImportError {
         /// What is wrong and what was expected.
         problem: String,
     },
+    /// The model's own task head is not whole, or not of a known shape.
+    #[error("weights: the task head {problem}; {WITHOUT_HEAD}")]
+    Head {
+        /// What is wrong and what was expected.
+        problem: String,
+    },
     /// The tokenizer does not fit the model.
     #[error("{}: {problem}", path.display())]
     Tokenizer {
@@ -107,7 +115,15 @@ pub enum ImportError {
 /// What an importer reads from a model's `config.json`: dimensions, and how to write the graph.
 trait Architecture {
     fn dimensions(&self) -> Dimensions;
-    fn graph(&self, tensors: &HashMap<String, Tensor>) -> Result<ModelProto, ImportError>;
+
+    /// The head among `tensors` that answers for a whole text, if there is one.
+    fn head(&self, tensors: &HashMap<String, Tensor>) -> Result<Option<Head>, ImportError>;
+
+    fn graph(
+        &self,
+        tensors: &HashMap<String, Tensor>,
+        head: Option<&Head>,
+    ) -> Result<ModelProto, ImportError>;
 }
 
 struct Dimensions {
@@ -135,7 +151,7 @@ fn known_architectures() -> String {
 ///
 /// # Errors
 /// If `source` is not a folder with `config.json`, safetensors and `tokenizer.json` of a known
-/// architecture that fit together, or if `out` exists or cannot be written.
+/// architecture that fit together, if its head cannot be run, or if `out` exists or cannot be written.
 pub fn import(source: &Path, out: &Path) -> Result<Bundle, ImportError> {
     #[derive(Deserialize)]
     struct ModelType {
@@ -157,7 +173,9 @@ pub fn import(source: &Path, out: &Path) -> Result<Bundle, ImportError> {
 
     write_whole(out, |folder| {
         weights.write(&folder.join(WEIGHTS))?;
-        let graph = architecture.graph(&weights::tensors(&folder.join(WEIGHTS))?)?;
+        let tensors = weights::tensors(&folder.join(WEIGHTS))?;
+        let head = architecture.head(&tensors)?;
+        let graph = architecture.graph(&tensors, head.as_ref())?;
         write(&folder.join(GRAPH), &graph.encode_to_vec())?;
         write(&folder.join(TOKENIZER), &read(&source.join(TOKENIZER))?)?;
         let mut files = BTreeMap::new();
@@ -165,13 +183,15 @@ pub fn import(source: &Path, out: &Path) -> Result<Bundle, ImportError> {
             files.insert(name.to_owned(), sealed(&folder.join(name))?);
         }
         let manifest = folder.join(MANIFEST);
-        write(&manifest, &Manifest::new(info, padding, files).to_json())?;
+        let info = BackboneInfo { own_outputs: head.as_ref().map(|head| head.outputs), ..info };
+        let labels = head.and_then(|head| head.labels);
+        write(&manifest, &Manifest::new(info, labels, padding, files).to_json())?;
         sealed(&manifest).map(drop)
     })?;
     Ok(Bundle::open(out)?)
 }
 
-/// What the model's own files say of it, and the token to pad with.
+/// What the model's own files say of its encoder, and the token to pad with.
 fn describe(
     source: &Path,
     architecture: &str,

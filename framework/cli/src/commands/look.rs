@@ -22,7 +22,10 @@ pub(super) fn inspect(arguments: &Arguments, inspect: &InspectArguments) -> Outc
     }
     let assembly = Assembly::new(&loaded, &environment)?;
     match inspect.part {
-        Part::Egress => print(arguments.json, &assembly.egress, || egress(&assembly.egress)),
+        Part::Egress => {
+            let leaving = assembly.egress();
+            print(arguments.json, &leaving, || egress(&leaving))
+        }
         Part::Assembly => {
             print(arguments.json, &assembly.describe(), || describe(&assembly.describe()))
         }
@@ -38,7 +41,7 @@ fn whole(loaded: &Loaded, assembly: &Assembly) -> String {
         "{}\n{}\n{}",
         loaded.to_toml(),
         describe(&assembly.describe()),
-        egress(&assembly.egress)
+        egress(&assembly.egress())
     )
 }
 

@@ -1,5 +1,6 @@
 //! One file per group of subcommands.
 
+mod compare;
 mod fetch;
 mod look;
 mod train;
@@ -12,13 +13,16 @@ use serde::Serialize;
 use crate::CommandError;
 use crate::arguments::{Arguments, Command};
 
+pub(crate) use train::config_name;
+
 type Outcome = Result<(), CommandError>;
 
 pub(crate) fn dispatch(arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::Run(run) => train::run(arguments, run),
         Command::Server(server) => train::server(arguments, server),
-        Command::Device(run) => train::device(arguments, run),
+        Command::Device(device) => train::device(arguments, device),
+        Command::Compare(compare) => compare::compare(arguments, compare),
         Command::Predict(predict) => r#use::predict(arguments, predict),
         Command::Eval(eval) => r#use::eval(arguments, eval),
         Command::Import(import) => fetch::import(arguments, import),

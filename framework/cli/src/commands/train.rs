@@ -7,43 +7,78 @@ use mobillm::pipeline::{self, RunOptions};
 use mobillm::progress::Watch;
 use mobillm::run::summary::Summary;
 use mobillm::{Environment, RunError};
+use mobillm_report::{
+    Comparison, Machine, Outcome as OfRun, ReportError, SeedRun, Target, Variant,
+};
 
 use super::{Outcome, print};
-use crate::arguments::{Arguments, ConfigArguments, RunArguments, ServerArguments};
+use crate::arguments::{
+    Arguments, ConfigArguments, DeviceArguments, RunArguments, ServerArguments,
+};
 use crate::display;
 use crate::machine::environment;
 use crate::watcher::Watcher;
 
-type Train = fn(&Loaded, &Environment, &RunOptions, &Watch<'_>) -> Result<Summary, RunError>;
-
 pub(super) fn run(arguments: &Arguments, run: &RunArguments) -> Outcome {
-    train(arguments, run, pipeline::run)
+    train(arguments, run, false, |loaded, environment, options, watch| {
+        pipeline::run(loaded, environment, options, watch).map(Some)
+    })
 }
 
-pub(super) fn device(arguments: &Arguments, run: &RunArguments) -> Outcome {
-    train(arguments, run, pipeline::device)
+pub(super) fn device(arguments: &Arguments, device: &DeviceArguments) -> Outcome {
+    train(arguments, &device.run, device.leave, pipeline::device)
 }
 
-fn train(arguments: &Arguments, run: &RunArguments, how: Train) -> Outcome {
+fn train(
+    arguments: &Arguments,
+    run: &RunArguments,
+    leave: bool,
+    how: impl FnOnce(
+        &Loaded,
+        &Environment,
+        &RunOptions,
+        &Watch<'_>,
+    ) -> Result<Option<Summary>, RunError>,
+) -> Outcome {
     let environment = environment()?;
     let loaded = load(&run.config, &environment)?;
-    let variant = variant(&run.config.config);
+    let variant = config_name(&run.config.config);
     let out = run.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&variant));
-    let options = RunOptions { out, variant, fresh: run.fresh };
+    let options = RunOptions { out, variant, fresh: run.fresh, leave };
     let watcher = Watcher::of_run(arguments.quiet)?;
     let summary = how(&loaded, &environment, &options, &watcher.watch())
         .inspect_err(|error| note_stop(error, &watcher))?;
-    print(arguments.json, &summary, || {
-        let positive = loaded.config.task.positive.as_deref();
-        let table = display::summary(&summary, positive);
-        format!("{table}\n{}", display::next_command(&options.out))
+    if let Some(summary) = &summary {
+        report(&loaded, &options, summary)?;
+    }
+    print(arguments.json, &summary, || match &summary {
+        Some(summary) => {
+            let positive = loaded.config.task.positive.as_deref();
+            let table = display::summary(summary, positive);
+            format!("{table}\n{}", display::next_command(&options.out))
+        }
+        None => {
+            "the server has every sample and trains on; the same command comes back for the result"
+                .to_owned()
+        }
     })
+}
+
+/// Writes the report of one run into its folder.
+fn report(loaded: &Loaded, options: &RunOptions, summary: &Summary) -> Result<(), ReportError> {
+    let outcome = OfRun::Finished(Box::new(summary.clone()));
+    let variant = Variant {
+        name: options.variant.clone(),
+        config: loaded.resolved().clone(),
+        runs: vec![SeedRun { seed: loaded.config.training.seed, outcome }],
+    };
+    Comparison::new(vec![variant], Target::default(), Machine::here()).write(&options.out)
 }
 
 pub(super) fn server(arguments: &Arguments, server: &ServerArguments) -> Outcome {
     let environment = environment()?;
     let loaded = load(&server.config, &environment)?;
-    let name = format!("{}-server", variant(&server.config.config));
+    let name = format!("{}-server", config_name(&server.config.config));
     let out = server.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     let watcher = Watcher::of_run(arguments.quiet)?;
     pipeline::server(&loaded, &out, &watcher.watch())
@@ -65,7 +100,7 @@ pub(super) fn load(
     Ok(Config::load(&arguments.config, &arguments.sets, &environment.registry)?)
 }
 
-/// A config's name is its file's.
-fn variant(config: &Path) -> String {
+/// A config is called as its file is.
+pub(crate) fn config_name(config: &Path) -> String {
     config.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bundles;
+mod compare;
 mod data;
 mod disk;
 #[cfg(feature = "libtorch")]

@@ -9,10 +9,15 @@ const EPOCHS: &str = "training.epochs=24";
 
 /// A server on a port that the system chooses, or on the one that `transport` names.
 fn serve(setup: &Setup, transport: Option<&str>) -> (Running, String) {
+    serve_with(setup, transport, &[])
+}
+
+/// The same with more on its command line.
+fn serve_with(setup: &Setup, transport: Option<&str>, more: &[&str]) -> (Running, String) {
     let transport = transport.unwrap_or("link.transport={type=\"tcp\", address=\"127.0.0.1:0\"}");
     let sets = ["--set", transport, "--set", EPOCHS];
     let arguments = ["server", "toy.toml", "--out", "server"];
-    let mut server = Running::start(setup.command(&[&arguments[..], &sets].concat()));
+    let mut server = Running::start(setup.command(&[&arguments[..], &sets, more].concat()));
     let line = server.wait_for("listening on ");
     let address = line.trim_start_matches("listening on ");
     (server, format!("link.transport={{type=\"tcp\", address=\"{address}\"}}"))
@@ -99,6 +104,24 @@ fn ctrl_c_at_either_end_stops_it_in_order() {
     let (server, transport) = serve(&setup, Some(&transport));
     let third = device(&setup, &transport).end();
     finished(&setup, &third, &server.end());
+}
+
+#[test]
+fn a_device_leaves_a_server_that_keeps_samples_and_comes_back_for_the_result() {
+    let setup = Setup::new();
+    let kept = ["--set", "server.store={type=\"disk\"}"];
+    let (server, transport) = serve_with(&setup, None, &kept);
+    let arguments = ["device", "toy.toml", "--out", "device", "--set", EPOCHS, "--set", &transport];
+    let device = [&arguments[..], &kept].concat();
+    let left = setup.succeeds(&[&device[..], &["--leave"]].concat());
+    assert!(left.ends_with("the same command comes back for the result\n"), "{left}");
+    assert!(!setup.path("device/summary.json").exists(), "it did not leave");
+    let table = setup.succeeds(&device);
+    assert!(table.contains("accuracy after"), "{table}");
+    succeeded(&server.end());
+    assert!(setup.path("device/report.html").exists());
+    let error = setup.fails(2, &[&arguments[..], &["--leave", "--fresh"]].concat());
+    assert!(error.contains("server.store.type: the server keeps no samples"), "{error}");
 }
 
 #[test]

@@ -38,6 +38,19 @@ fn a_run_prints_its_result_and_leaves_a_whole_folder() {
 }
 
 #[test]
+fn a_run_leaves_a_report() {
+    let setup = Setup::new();
+    setup.succeeds(&["run", "toy.toml", "--out", "run"]);
+    let read = |name: &str| fs::read_to_string(setup.path("run").join(name)).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&read("compare.json")).unwrap();
+    let variant = &report["variants"][0];
+    assert_eq!((&variant["name"], &variant["runs"][0]["seed"]), (&"toy".into(), &0.into()));
+    let summary: serde_json::Value = serde_json::from_str(&read("summary.json")).unwrap();
+    assert_eq!(variant["runs"][0]["outcome"]["finished"], summary);
+    assert!(read("report.html").starts_with("<!DOCTYPE html>"));
+}
+
+#[test]
 fn the_json_of_a_run_is_its_summary_and_nothing_else() {
     let setup = Setup::new();
     let summary = setup.json(&["run", "toy.toml", "--out", "run", "--json"]);

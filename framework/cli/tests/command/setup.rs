@@ -243,6 +243,16 @@ impl Running {
         }
     }
 
+    /// Waits until `is_so`.
+    #[track_caller]
+    pub fn wait_until(&self, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "what is waited for does not come");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The number of its process.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -41,6 +41,7 @@ use mobillm_core::quantizer::QuantizerConfig;
 use mobillm_core::selector::SelectorConfig;
 use mobillm_core::side_network::{Optimizer, SideNetworkConfig};
 use mobillm_core::transport::TransportConfig;
+use mobillm_store::StoreConfig;
 use mobillm_task::config::TaskConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,9 @@ pub struct DeviceConfig {
     /// Which layers and tokens are used.
     #[schemars(schema_with = "schema::selector")]
     pub selector: Box<dyn SelectorConfig>,
+    /// What the device predicts by itself, before anything is trained.
+    #[serde(default)]
+    pub own_prediction: OwnPrediction,
     /// What the server is told about a sample.
     #[schemars(schema_with = "schema::privacy")]
     pub privacy: Box<dyn PrivacyPolicyConfig>,
@@ -110,6 +114,19 @@ pub struct DeviceConfig {
     /// The engine that predicts with the trained side network.
     #[schemars(schema_with = "schema::side_network")]
     pub predictor: Box<dyn SideNetworkConfig>,
+}
+
+/// What a device predicts by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnPrediction {
+    /// What the model's task head says; without a head, the prior. A regression head is taken to speak
+    /// the unit of the data.
+    #[default]
+    Head,
+    /// How frequent each label is among the training rows, or the mean of their targets, whether the
+    /// model has a head or not.
+    Prior,
 }
 
 fn default_micro_batch() -> usize {
@@ -146,6 +163,9 @@ pub struct ServerConfig {
     /// The engine and architecture of the side network.
     #[schemars(schema_with = "schema::side_network")]
     pub side_network: Box<dyn SideNetworkConfig>,
+    /// Whether and where the server keeps samples, so that each crosses the link once.
+    #[serde(default)]
+    pub store: StoreConfig,
     /// Steps between two checkpoints of the run.
     #[serde(default = "default_checkpoint_steps")]
     #[schemars(range(min = 1))]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mobillm_core::backbone::Tokens;
 use mobillm_core::privacy::PrivacyPolicy;
 use mobillm_core::quantizer::Quantizer;
-use mobillm_core::sample::{Objective, SampleId, Truth};
+use mobillm_core::sample::{SampleId, Truth};
 use mobillm_core::side_network::SideNetwork;
 use mobillm_task::{Scores, TaskConfig};
 
@@ -73,59 +73,20 @@ impl HeldOut {
                 batch.outputs(&*self.evaluation.quantizer, network)?.rows().into_iter().enumerate()
             {
                 let mut answer = output.to_vec();
-                self.evaluation.policy.combine(batch.own(sample).as_deref(), &mut answer);
+                self.evaluation.policy.combine(&batch.own(sample), &mut answer);
                 outputs.append(&mut answer);
             }
         }
         Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs)?)
     }
 
-    /// Scores the answers that need no training: the backbone's own, or `prior` where it has none.
+    /// Scores the device's own predictions, which need no training.
     ///
     /// # Errors
     /// If an answer is not finite.
-    pub fn evaluate_untrained(&self, prior: &[f32]) -> Result<Scores, RunError> {
-        let mut outputs = Vec::new();
-        for batch in &self.batches {
-            for sample in 0..batch.samples() {
-                outputs.extend(batch.own(sample).unwrap_or_else(|| prior.to_vec()));
-            }
-        }
-        Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs)?)
-    }
-}
-
-/// What to answer when nothing is known but the training rows' truths: log frequencies of the
-/// classes, or the mean of the targets.
-pub fn prior(objective: &Objective, truths: &[Truth]) -> Vec<f32> {
-    let mut sums = vec![0.0; objective.outputs()];
-    for truth in truths {
-        match *truth {
-            Truth::Class(class) => sums[class as usize] += 1.0,
-            Truth::Value(value) => sums[0] += f64::from(value),
-        }
-    }
-    let rows = truths.len().max(1) as f64;
-    let of = |sum: &f64| match objective {
-        // One imagined row of every class keeps the logarithm finite.
-        Objective::Classification { classes } => ((sum + 1.0) / (rows + *classes as f64)).ln(),
-        Objective::Regression => sum / rows,
-    };
-    sums.iter().map(|sum| of(sum) as f32).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_prior_answers_the_most_frequent_class_or_the_mean() {
-        let classes = Objective::Classification { classes: 3 };
-        let truths = [Truth::Class(1), Truth::Class(1), Truth::Class(0)];
-        let prior_classes = prior(&classes, &truths);
-        assert!(prior_classes[1] > prior_classes[0] && prior_classes[0] > prior_classes[2]);
-        assert!(prior_classes.iter().all(|value| value.is_finite()));
-        let values = [Truth::Value(0.25), Truth::Value(0.75)];
-        assert_eq!(prior(&Objective::Regression, &values), [0.5]);
+    pub fn evaluate_untrained(&self) -> Result<Scores, RunError> {
+        let own = |batch: &KeptBatch| (0..batch.samples()).flat_map(|at| batch.own(at)).collect();
+        let outputs: Vec<Vec<f32>> = self.batches.iter().map(own).collect();
+        Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs.concat())?)
     }
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use mobillm_core::transport::{Emulated, Transport};
+
 use crate::link::Traffic;
 use crate::run::RunState;
 
 /// What of a session is in the run's state already.
-pub(super) struct Meter {
+pub(super) struct Meter<'a> {
     traffic: Arc<Traffic>,
+    transport: &'a dyn Transport,
+    booked_emulated: Emulated,
     booked_up: u64,
     booked_down: u64,
     since: Instant,
@@ -17,11 +21,25 @@ pub(super) struct Meter {
     own_process: bool,
 }
 
-impl Meter {
-    /// A meter of a session that began at `began`. Memory is only measured in a process of its own.
-    pub(super) fn new(traffic: Arc<Traffic>, began: Instant, own_process: bool) -> Self {
-        let epoch_since = Instant::now();
-        Self { traffic, booked_up: 0, booked_down: 0, since: began, epoch_since, own_process }
+impl<'a> Meter<'a> {
+    /// A meter of a session over `transport` that began at `began`. Memory is only measured in a
+    /// process of its own.
+    pub(super) fn new(
+        traffic: Arc<Traffic>,
+        transport: &'a dyn Transport,
+        began: Instant,
+        own_process: bool,
+    ) -> Self {
+        Self {
+            traffic,
+            transport,
+            booked_emulated: Emulated::default(),
+            booked_up: 0,
+            booked_down: 0,
+            since: began,
+            epoch_since: Instant::now(),
+            own_process,
+        }
     }
 
     /// The training begins: the next epoch's time counts from here.
@@ -35,6 +53,13 @@ impl Meter {
         state.link.bytes_up += up - std::mem::replace(&mut self.booked_up, up);
         state.link.bytes_down += down - std::mem::replace(&mut self.booked_down, down);
         state.wall_seconds += lap(&mut self.since);
+        if let Some(now) = self.transport.emulated() {
+            let before = std::mem::replace(&mut self.booked_emulated, now);
+            let sum = state.link.emulated.get_or_insert_default();
+            sum.up_seconds += now.up_seconds - before.up_seconds;
+            sum.down_seconds += now.down_seconds - before.down_seconds;
+            sum.lost_packets += now.lost_packets - before.lost_packets;
+        }
         if self.own_process {
             let peak = state.device.peak_rss_bytes.max(peak_resident_bytes());
             state.device.peak_rss_bytes = peak;

@@ -2,11 +2,13 @@
 
 mod held_out;
 mod meter;
+pub mod own;
 pub mod predict;
 mod prepare;
 mod session;
 pub mod taps;
+mod upload;
 
 pub use held_out::{Evaluation, HeldOut};
 pub use prepare::{Prepared, Tokenized, prepare, tokenize};
-pub use session::{DeviceJob, GAVE_UP, train};
+pub use session::{DeviceJob, Ended, GAVE_UP, train};

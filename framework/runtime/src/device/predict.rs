@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mobillm_core::activations::{ActivationBatch, Layout};
 use mobillm_core::backbone::Tokens;
-use mobillm_core::privacy::Purpose;
+use mobillm_core::privacy::{AnswerScale, Purpose};
 use mobillm_core::quantizer::{self, Payload, QuantizeError, Quantizer};
 use mobillm_core::sample::{Objective, SampleId};
 use mobillm_core::side_network::SideNetwork;
@@ -21,7 +21,7 @@ pub struct KeptBatch {
     layout: Layout,
     hidden: usize,
     taps: Vec<Vec<u8>>,
-    own: Option<Array2<f32>>,
+    own: Array2<f32>,
 }
 
 impl KeptBatch {
@@ -36,21 +36,21 @@ impl KeptBatch {
         samples: &[SampleId],
     ) -> Result<Self, RunError> {
         let batch = MicroBatch { tokens, samples, purpose: Purpose::Predict };
-        let mut kept = Self { layout: Layout::empty(), hidden: 0, taps: Vec::new(), own: None };
-        kept.own = path.forward(&batch, &mut |_, cleared| {
-            kept.layout = cleared.layout().clone();
-            kept.hidden = cleared.rows().ncols();
+        let (mut layout, mut hidden, mut taps) = (Layout::empty(), 0, Vec::new());
+        let own = path.forward(&batch, &mut |_, cleared| {
+            layout = cleared.layout().clone();
+            hidden = cleared.rows().ncols();
             let mut payload = Vec::new();
             quantizer::encode(quantizer, cleared, &mut payload)?;
-            kept.taps.push(payload);
+            taps.push(payload);
             Ok(())
         })?;
-        Ok(kept)
+        Ok(Self { layout, hidden, taps, own })
     }
 
-    /// The backbone's own prediction for `sample` of this batch.
-    pub fn own(&self, sample: usize) -> Option<Vec<f32>> {
-        self.own.as_ref().map(|own| own.row(sample).to_vec())
+    /// The device's own prediction for `sample` of this batch, `[outputs]`.
+    pub fn own(&self, sample: usize) -> Vec<f32> {
+        self.own.row(sample).to_vec()
     }
 
     /// Samples in the batch.
@@ -105,9 +105,12 @@ impl Predictor {
         Ok((0..tokens.len())
             .map(|sample| {
                 let mut answer = outputs.row(sample).to_vec();
-                self.path.policy().combine(kept.own(sample).as_deref(), &mut answer);
-                if matches!(self.objective, Objective::Classification { .. }) {
-                    softmax(&mut answer);
+                let policy = self.path.policy();
+                policy.combine(&kept.own(sample), &mut answer);
+                match (self.objective, policy.info().answers) {
+                    (Objective::Regression, _) => {}
+                    (_, AnswerScale::Raw) => softmax(&mut answer),
+                    (_, AnswerScale::Probability) => nearest_distribution(&mut answer),
                 }
                 answer
             })
@@ -124,4 +127,54 @@ pub fn softmax(logits: &mut [f32]) {
         sum += *logit;
     }
     logits.iter_mut().for_each(|probability| *probability /= sum);
+}
+
+/// The probabilities that are nearest to `estimates`, in place: their Euclidean projection onto the
+/// simplex (Held, Wolfe and Crowder, 1974). The order of the classes stays.
+fn nearest_distribution(estimates: &mut [f32]) {
+    let mut sorted = estimates.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let (mut sum, mut shift) = (0.0, 0.0);
+    for (at, &value) in sorted.iter().enumerate() {
+        sum += value;
+        let candidate = (sum - 1.0) / (at + 1) as f32;
+        if value > candidate {
+            shift = candidate;
+        }
+    }
+    estimates.iter_mut().for_each(|value| *value = (*value - shift).max(0.0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_distribution_stays_and_an_overshoot_is_cut() {
+        let of = |mut estimates: Vec<f32>| {
+            nearest_distribution(&mut estimates);
+            estimates
+        };
+        assert_eq!(of(vec![0.25, 0.75]), [0.25, 0.75]);
+        assert_eq!(of(vec![1.5, -0.5]), [1.0, 0.0]);
+        assert_eq!(of(vec![-3.0, -3.0]), [0.5, 0.5]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_distribution_in_the_order_of_the_estimates(
+            estimates in proptest::collection::vec(-2.0f32..2.0, 1..6),
+        ) {
+            let mut nearest = estimates.clone();
+            nearest_distribution(&mut nearest);
+            prop_assert!((nearest.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+            for (a, one) in estimates.iter().zip(&nearest) {
+                prop_assert!((0.0..=1.0 + 1e-6).contains(one));
+                for (b, other) in estimates.iter().zip(&nearest) {
+                    prop_assert!(a < b || one >= other);
+                }
+            }
+        }
+    }
 }

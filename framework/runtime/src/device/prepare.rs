@@ -6,9 +6,11 @@ use mobillm_bundle::BundleTokenizer;
 use mobillm_core::backbone::Tokens;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::sample::Truth;
+use mobillm_core::selector::Selector;
 use mobillm_task::report::{Balance, PartReport};
 use mobillm_task::schedule::Sizes;
 use mobillm_task::{DataReport, Dataset, Row, Schedule};
+use mobillm_wire::handshake::Work;
 use serde::Serialize;
 
 use crate::error::RunError;
@@ -36,6 +38,18 @@ pub struct Prepared {
     pub fingerprint: Fingerprint,
     /// What the data is like.
     pub report: PreparedReport,
+}
+
+impl Prepared {
+    /// How much there is to train on, if `selector` chooses what is sent.
+    pub fn work(&self, selector: &dyn Selector) -> Work {
+        let train = &self.train.tokens;
+        Work {
+            samples: train.len() as u64,
+            rows: train.iter().map(|tokens| selector.rows(tokens.ids.len()) as u64).sum(),
+            steps_per_epoch: self.schedule.steps_per_epoch(),
+        }
+    }
 }
 
 /// What the data is like, as the model sees it.

@@ -2,25 +2,27 @@
 //!
 //! The device's forward passes and the server's steps overlap: a window of steps goes out while the
 //! server still trains on the ones before, at most `ahead` steps behind.
+//!
+//! To a server that keeps samples the device sends the first epoch only, at most `ahead` steps before
+//! what is stored. Then it has nothing to do but to take adapters and evaluate them; it may as well
+//! leave and come back.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mobillm_core::backbone::{OwnPrediction, Tokens};
 use mobillm_core::fingerprint::Fingerprint;
-use mobillm_core::privacy::{Purpose, release_supervision};
 use mobillm_core::quantizer::Quantizer;
 use mobillm_core::sample::{RunKey, SampleId};
 use mobillm_core::side_network::{SideNetworkConfig, SideNetworkContext, StepReport};
-use mobillm_core::transport::{Lane, TransportError};
-use mobillm_task::schedule::Window;
-use mobillm_wire::frame::{Ack, Adapter, Frame, Open, Step, Supervise, encode_tap};
-use mobillm_wire::handshake::Hello;
+use mobillm_core::transport::{Lane, Transport, TransportError};
+use mobillm_wire::frame::{Ack, Adapter, Frame, Stored};
+use mobillm_wire::handshake::{Hello, Welcome, Work};
 
-use crate::device::held_out::{Evaluation, HeldOut, prior};
+use crate::device::held_out::{Evaluation, HeldOut};
 use crate::device::meter::Meter;
 use crate::device::prepare::Prepared;
-use crate::device::taps::{MicroBatch, TapPath};
+use crate::device::taps::TapPath;
 use crate::error::{RunError, and_tidied};
 use crate::link::{ThreadLink, unexpected};
 use crate::progress::{News, Phase, Watch};
@@ -35,6 +37,12 @@ pub struct DeviceJob<'a> {
     pub context: SideNetworkContext,
     /// The rows, and which of them make which step.
     pub prepared: &'a Prepared,
+    /// How much there is to train on.
+    pub work: Work,
+    /// Whether the server keeps samples.
+    pub cached: bool,
+    /// Whether to leave as soon as the server has all samples.
+    pub leave: bool,
     /// Backbone, selector and policy.
     pub path: TapPath,
     /// The policy's tag.
@@ -47,6 +55,8 @@ pub struct DeviceJob<'a> {
     pub micro_batch: usize,
     /// Steps that may be on their way to the server when the next window begins.
     pub ahead: u64,
+    /// What the link runs over.
+    pub transport: &'a dyn Transport,
     /// When the session began, reading the data included.
     pub began: Instant,
     /// Whether the device has its process to itself, so that its memory can be told.
@@ -57,8 +67,17 @@ pub struct DeviceJob<'a> {
 /// stays on the device.
 pub const GAVE_UP: &str = "its own output says why";
 
-/// Trains until the last epoch is evaluated. The state in `folder` says how far it came, whatever
-/// happens.
+/// How a session ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The last epoch is evaluated.
+    Finished,
+    /// The server has all samples and goes on alone.
+    Left,
+}
+
+/// Trains until the last epoch is evaluated, or until the device may leave. The state in `folder` says
+/// how far it came, whatever happens.
 ///
 /// # Errors
 /// If a stage, the link or the server fails, or the run is to stop; the run can be gone on with.
@@ -68,8 +87,8 @@ pub fn train(
     folder: &mut RunFolder,
     link: ThreadLink,
     watch: &Watch<'_>,
-) -> Result<(), RunError> {
-    let mut meter = Meter::new(link.traffic().clone(), job.began, job.own_process);
+) -> Result<Ended, RunError> {
+    let mut meter = Meter::new(link.traffic().clone(), job.transport, job.began, job.own_process);
     let session = Session::begin(job, evaluation, folder, &link, watch, &mut meter);
     let result = session.and_then(|mut session| {
         let result = session.run();
@@ -77,7 +96,7 @@ pub fn train(
         and_tidied(result, session.ledger.flush().and(session.save()))
     });
     match &result {
-        Ok(()) | Err(RunError::Stopped) => link.close(),
+        Ok(_) | Err(RunError::Stopped) => link.close(),
         Err(_) => link.fail(GAVE_UP),
     }
     // The last frame's bytes are counted only now.
@@ -85,24 +104,26 @@ pub fn train(
     and_tidied(result, folder.save())
 }
 
-struct Session<'a> {
-    job: DeviceJob<'a>,
-    folder: &'a mut RunFolder,
-    link: &'a ThreadLink,
-    watch: &'a Watch<'a>,
+pub(super) struct Session<'a, 't> {
+    pub(super) job: DeviceJob<'a>,
+    pub(super) folder: &'a mut RunFolder,
+    pub(super) link: &'a ThreadLink,
+    pub(super) watch: &'a Watch<'a>,
+    pub(super) key: RunKey,
+    /// Micro-batches sent.
+    pub(super) micro_batches: u64,
     ledger: Ledger,
     held_out: HeldOut,
-    key: RunKey,
     /// Steps that the server had trained when the session began.
     first_step: u64,
     /// Steps that the server has trained.
     trained: u64,
-    /// Micro-batches sent.
-    micro_batches: u64,
-    meter: &'a mut Meter,
+    /// Steps of the first epoch whose samples the server has stored.
+    stored: u64,
+    meter: &'a mut Meter<'t>,
 }
 
-impl<'a> Session<'a> {
+impl<'a, 't> Session<'a, 't> {
     /// Shakes hands, then runs the held-out rows forward.
     fn begin(
         mut job: DeviceJob<'a>,
@@ -110,11 +131,12 @@ impl<'a> Session<'a> {
         folder: &'a mut RunFolder,
         link: &'a ThreadLink,
         watch: &'a Watch<'a>,
-        meter: &'a mut Meter,
+        meter: &'a mut Meter<'t>,
     ) -> Result<Self, RunError> {
         let mut ledger = Ledger::open(folder.path(), job.prepared.schedule.steps_per_epoch())?;
-        let first_step = shake_hands(&job, folder, &ledger, link, watch)?;
-        ledger.take_back(first_step)?;
+        let Welcome { next_step, stored_steps, .. } =
+            shake_hands(&job, folder, &ledger, link, watch)?;
+        ledger.take_back(next_step)?;
         let began = Instant::now();
         let key = folder.state.key().clone();
         let (train, rows) = (&job.prepared.train, &job.prepared.held_out);
@@ -123,8 +145,8 @@ impl<'a> Session<'a> {
             (first..first + rows.tokens.len() as u64).map(|row| key.sample_id(row)).collect();
         let held_out =
             HeldOut::forward(&mut job.path, evaluation, rows, &names, job.micro_batch, watch)?;
-        let before = held_out.evaluate_untrained(&prior(&job.context.objective, &train.truths))?;
-        folder.state.before = Some(before.main().1);
+        folder.state.before = Some(held_out.evaluate_untrained()?.main().1);
+        folder.state.device.held_out_forwarded += rows.tokens.len() as u64;
         folder.state.device.eval_seconds += began.elapsed().as_secs_f64();
         meter.begin_epoch();
         Ok(Self {
@@ -135,40 +157,73 @@ impl<'a> Session<'a> {
             ledger,
             held_out,
             key,
-            first_step,
-            trained: first_step,
+            first_step: next_step,
+            trained: next_step,
+            stored: stored_steps,
             micro_batches: 0,
             meter,
         })
     }
 
-    fn run(&mut self) -> Result<(), RunError> {
+    fn run(&mut self) -> Result<Ended, RunError> {
         let schedule = &self.job.prepared.schedule;
+        let steps_per_epoch = schedule.steps_per_epoch();
         self.watch.begin(Phase::Train, schedule.steps(), self.first_step);
         // What was missed comes first: until it is here, the server does not read.
-        let missed = self.first_step / schedule.steps_per_epoch();
-        while self.ledger.steps() < self.first_step
-            || (self.folder.state.epochs.len() as u64) < missed
-        {
+        let missed = self.first_step / steps_per_epoch;
+        while self.ledger.steps() < self.first_step || self.epochs() < missed {
             self.wait()?;
         }
-        if self.first_step < schedule.steps() {
-            for window in schedule.window_of_step(self.first_step)..schedule.windows() {
-                let window = schedule.window(window);
-                // A whole window is on its way before its first step can be trained, so waiting for
-                // its first step alone cannot wait for ever.
-                while window.steps.start >= self.trained + self.job.ahead {
-                    self.wait()?;
-                }
-                self.send_window(&window)?;
+        for window in self.windows() {
+            let window = schedule.window(window);
+            // A whole window is on its way before its first step can be done with, so waiting for
+            // its first step alone cannot wait for ever.
+            while window.steps.start >= self.done() + self.job.ahead {
+                self.wait()?;
             }
+            self.send_window(&window)?;
         }
-        let epochs = schedule.steps() / schedule.steps_per_epoch();
-        while (self.folder.state.epochs.len() as u64) < epochs {
+        while self.epochs() < schedule.steps() / steps_per_epoch {
+            if self.job.leave && self.stored == steps_per_epoch {
+                return Ok(Ended::Left);
+            }
             self.wait()?;
         }
         self.watch.end(Phase::Train);
         self.link.send(&self.watch.stop, Frame::Finish.encode(), Lane::Control)?;
+        Ok(Ended::Finished)
+    }
+
+    /// The windows that the server still needs.
+    fn windows(&self) -> Range<u64> {
+        let schedule = &self.job.prepared.schedule;
+        let steps = match self.job.cached {
+            true => self.stored..schedule.steps_per_epoch(),
+            false => self.first_step..schedule.steps(),
+        };
+        match steps.is_empty() {
+            true => 0..0,
+            false => {
+                schedule.window_of_step(steps.start)..schedule.window_of_step(steps.end - 1) + 1
+            }
+        }
+    }
+
+    /// Steps that the server will not ask for again while it lives.
+    fn done(&self) -> u64 {
+        if self.job.cached { self.stored } else { self.trained }
+    }
+
+    /// Epochs that are evaluated.
+    fn epochs(&self) -> u64 {
+        self.folder.state.epochs.len() as u64
+    }
+
+    /// Takes what has come, without waiting.
+    pub(super) fn take_what_has_come(&mut self) -> Result<(), RunError> {
+        while let Some(frame) = self.link.try_receive()? {
+            self.take(frame)?;
+        }
         Ok(())
     }
 
@@ -183,6 +238,10 @@ impl<'a> Session<'a> {
         match frame {
             Frame::Ack(ack) => self.note_step(&ack),
             Frame::Adapter(adapter) => self.evaluate(&adapter),
+            Frame::Stored(Stored { steps }) if self.job.cached => {
+                self.stored = self.stored.max(steps);
+                Ok(())
+            }
             other => Err(unexpected(&other, "Ack or Adapter").into()),
         }
     }
@@ -227,130 +286,22 @@ impl<'a> Session<'a> {
         self.meter.book(&mut self.folder.state);
         self.folder.save()
     }
-
-    /// Runs the rows of `window` forward and asks for each step as soon as its rows are sent.
-    fn send_window(&mut self, window: &Window) -> Result<(), RunError> {
-        let schedule = &self.job.prepared.schedule;
-        let epoch = schedule.epoch_of_step(window.steps.start);
-        let mut steps = window.steps.clone().map(|step| (step, schedule.rows_of_step(step)));
-        let mut next = steps.next();
-        let mut sent = vec![false; self.job.prepared.train.tokens.len()];
-        for rows in &window.micro_batches {
-            self.watch.check()?;
-            while let Some(frame) = self.link.try_receive()? {
-                self.take(frame)?;
-            }
-            self.send_micro_batch(rows, epoch)?;
-            rows.iter().for_each(|&row| sent[row] = true);
-            while let Some((step, rows)) = &next
-                && rows.iter().all(|&row| sent[row])
-            {
-                let samples = rows.iter().map(|&row| self.key.sample_id(row as u64)).collect();
-                let frame = Frame::Step(Step { step: *step, samples }).encode();
-                self.send(frame, Lane::Control, epoch)?;
-                next = steps.next();
-            }
-        }
-        Ok(())
-    }
-
-    fn send_micro_batch(&mut self, rows: &[usize], epoch: u64) -> Result<(), RunError> {
-        let began = Instant::now();
-        let train = &self.job.prepared.train;
-        let tokens: Vec<&Tokens> = rows.iter().map(|&row| &train.tokens[row]).collect();
-        let samples: Vec<SampleId> =
-            rows.iter().map(|&row| self.key.sample_id(row as u64)).collect();
-        let micro_batch = self.micro_batches;
-        self.micro_batches += 1;
-        let outgoing = Outgoing { link: self.link, watch: self.watch };
-        let (mut bytes, mut waited) = (0, 0.0);
-        let quantizer = &*self.job.quantizer;
-        let batch = MicroBatch { tokens: &tokens, samples: &samples, purpose: Purpose::Train };
-        let own = self.job.path.forward(&batch, &mut |tap, cleared| {
-            if tap == 0 {
-                let positions = |at| cleared.layout().positions(at).to_vec();
-                let samples =
-                    samples.iter().enumerate().map(|(at, &id)| (id, positions(at))).collect();
-                let open = Frame::Open(Open { micro_batch, samples }).encode();
-                outgoing.send(open, Lane::Control, &mut bytes, &mut waited)?;
-            }
-            let frame = encode_tap(micro_batch, tap as u16, quantizer, cleared)?;
-            outgoing.send(frame, Lane::Bulk, &mut bytes, &mut waited)
-        })?;
-        let supervision = self.supervise(rows, &samples, &own, micro_batch)?;
-        outgoing.send(supervision, Lane::Control, &mut bytes, &mut waited)?;
-        let seconds = began.elapsed().as_secs_f64() - waited;
-        let state = &mut self.folder.state;
-        state.device.forward_seconds += seconds;
-        state.device.samples_forwarded += rows.len() as u64;
-        let spent = state.spent(epoch);
-        spent.device_seconds += seconds;
-        spent.bytes_up += bytes;
-        Ok(())
-    }
-
-    /// What the policy tells the server to train on.
-    fn supervise(
-        &mut self,
-        rows: &[usize],
-        samples: &[SampleId],
-        own: &OwnPrediction,
-        micro_batch: u64,
-    ) -> Result<bytes::Bytes, RunError> {
-        let tag = self.job.policy_tag;
-        let truths = &self.job.prepared.train.truths;
-        let policy = self.job.path.policy();
-        let mut cleared = Vec::with_capacity(rows.len());
-        for (at, (&row, &sample)) in rows.iter().zip(samples).enumerate() {
-            let own = own.as_ref().map(|own| own.row(at).to_vec());
-            let truth = truths[row];
-            cleared.push(release_supervision(policy, tag, sample, truth, own.as_deref())?);
-        }
-        Ok(Frame::Supervise(Supervise::new(micro_batch, &cleared)).encode())
-    }
-
-    fn send(&mut self, frame: bytes::Bytes, lane: Lane, epoch: u64) -> Result<(), RunError> {
-        let bytes = self.link.send(&self.watch.stop, frame, lane)?;
-        self.folder.state.spent(epoch).bytes_up += bytes;
-        Ok(())
-    }
 }
 
-/// Sends frames and counts bytes and the time that the link made the device wait.
-struct Outgoing<'a> {
-    link: &'a ThreadLink,
-    watch: &'a Watch<'a>,
-}
-
-impl Outgoing<'_> {
-    fn send(
-        &self,
-        frame: bytes::Bytes,
-        lane: Lane,
-        bytes: &mut u64,
-        waited: &mut f64,
-    ) -> Result<(), RunError> {
-        let began = Instant::now();
-        *bytes += self.link.send(&self.watch.stop, frame, lane)?;
-        *waited += began.elapsed().as_secs_f64();
-        Ok(())
-    }
-}
-
-/// Returns the first step that the server has not trained.
+/// Returns where the server is.
 fn shake_hands(
     job: &DeviceJob<'_>,
     folder: &RunFolder,
     ledger: &Ledger,
     link: &ThreadLink,
     watch: &Watch<'_>,
-) -> Result<u64, RunError> {
+) -> Result<Welcome, RunError> {
     let schedule = &job.prepared.schedule;
     let (run, context) = (folder.state.run_id(), job.context.clone());
     let hello = Hello {
         steps_received: ledger.steps(),
         epochs_received: folder.state.epochs.len() as u32,
-        ..Hello::new(run, job.pipeline, context, schedule.steps_per_epoch())
+        ..Hello::new(run, job.pipeline, context, job.work)
     };
     link.send(&watch.stop, Frame::Hello(Box::new(hello)).encode(), Lane::Control)?;
     let evaluated = folder.state.epochs.len() as u64 * schedule.steps_per_epoch();
@@ -362,8 +313,11 @@ fn shake_hands(
                       had, or begin afresh with --fresh"
                     .into(),
         }),
-        Some(Frame::Welcome(welcome)) if welcome.next_step <= schedule.steps() => {
-            Ok(welcome.next_step)
+        Some(Frame::Welcome(welcome))
+            if welcome.next_step <= schedule.steps()
+                && welcome.stored_steps <= schedule.steps_per_epoch() =>
+        {
+            Ok(welcome)
         }
         Some(other) => Err(unexpected(&other, "Welcome with a step of this run").into()),
         None => Err(TransportError::Closed.into()),

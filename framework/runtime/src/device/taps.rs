@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use mobillm_core::BoxError;
 use mobillm_core::activations::Layout;
-use mobillm_core::backbone::{
-    Backbone, BackboneError, ForwardContext, OwnPrediction, Tap, TokenBatch, Tokens,
-};
+use mobillm_core::backbone::{Backbone, BackboneError, ForwardContext, Tap, TokenBatch, Tokens};
 use mobillm_core::privacy::{Cleared, PrivacyPolicy, Purpose, ReleaseContext, release};
 use mobillm_core::sample::SampleId;
 use mobillm_core::selector::Selector;
 
+use ndarray::Array2;
+
+use crate::device::own::Own;
 use crate::error::RunError;
 
 /// Backbone, selector and policy of one device. What comes out is cleared and ready to be encoded;
@@ -19,6 +20,7 @@ pub struct TapPath {
     backbone: Box<dyn Backbone>,
     selector: Box<dyn Selector>,
     policy: Box<dyn PrivacyPolicy>,
+    own: Own,
     padding: u32,
     /// The rows of the last tap, for the next one.
     memory: Vec<f32>,
@@ -40,9 +42,10 @@ impl TapPath {
         backbone: Box<dyn Backbone>,
         selector: Box<dyn Selector>,
         policy: Box<dyn PrivacyPolicy>,
+        own: Own,
         padding: u32,
     ) -> Self {
-        Self { backbone, selector, policy, padding, memory: Vec::new() }
+        Self { backbone, selector, policy, own, padding, memory: Vec::new() }
     }
 
     /// The policy, for supervision and for combining.
@@ -51,7 +54,7 @@ impl TapPath {
     }
 
     /// Runs `batch` forward and hands each cleared tap to `emit`, with its index among the tapped
-    /// layers, as soon as it is computed.
+    /// layers, as soon as it is computed. Returns the device's own prediction, `[samples, outputs]`.
     ///
     /// # Errors
     /// If a stage or `emit` fails; an error of `emit` comes back as it was.
@@ -59,7 +62,7 @@ impl TapPath {
         &mut self,
         batch: &MicroBatch<'_>,
         emit: &mut dyn FnMut(usize, &Cleared) -> Result<(), RunError>,
-    ) -> Result<OwnPrediction, RunError> {
+    ) -> Result<Array2<f32>, RunError> {
         let tokens = TokenBatch::new(batch.tokens.iter().copied(), self.padding);
         let context = ReleaseContext { samples: batch.samples, purpose: batch.purpose };
         let Self { backbone, selector, policy, memory, .. } = self;
@@ -80,8 +83,15 @@ impl TapPath {
             *memory = cleared.into_values();
             Ok(())
         };
-        backbone.forward(&tokens, &ForwardContext::default(), &mut sink).map_err(unwrap_sink)
+        let head = backbone.forward(&tokens, &ForwardContext::default(), &mut sink);
+        self.own.predict(head.map_err(unwrap_sink)?, tokens.samples()).ok_or_else(no_head)
     }
+}
+
+/// The bundle says that there is a head: an assembly asks for its word only then.
+fn no_head() -> RunError {
+    let source = "it returned no prediction of the model's own head, which the bundle has".into();
+    BackboneError::Engine { engine: "backbone", source }.into()
 }
 
 /// An error of our own that travelled through the backbone is given back as it was.

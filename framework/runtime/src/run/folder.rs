@@ -1,6 +1,7 @@
 //! The device's run folder: opened once, locked, resumed only by the same work.
 
 use std::fs::{self, File};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use mobillm_core::fingerprint::Fingerprint;
@@ -13,13 +14,16 @@ use crate::run::file::{read_json, replace, replace_json};
 use crate::run::lock;
 use crate::run::summary::{DeviceSummary, EpochSummary, LinkSummary, ServerSummary, Summary};
 
-const FORMAT: u32 = 1;
+/// Version 1 had no `own_prior`; it is still read.
+const FORMAT: u32 = 2;
+const FORMATS: RangeInclusive<u32> = 1..=FORMAT;
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.toml";
 const ADAPTER: &str = "adapter.safetensors";
 const SUMMARY: &str = "summary.json";
 /// Files and folders that a run writes, removed when it is begun afresh.
-const WRITTEN: [&str; 6] = [STATE, CONFIG, ADAPTER, SUMMARY, "metrics.jsonl", "server"];
+const WRITTEN: [&str; 8] =
+    [STATE, CONFIG, ADAPTER, SUMMARY, "metrics.jsonl", "server", "compare.json", "report.html"];
 
 /// What identifies the work of a run: it resumes only if all of it is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,10 @@ pub struct RunState {
     format: u32,
     key: RunKey,
     work: Work,
+    /// What a device whose backbone has no task head predicts by itself: the prior of the training
+    /// rows, `[outputs]`. Later predictions start from it too.
+    #[serde(default)]
+    pub own_prior: Vec<f32>,
     /// Epochs whose adapter was received and evaluated.
     pub epochs: Vec<EpochSummary>,
     /// What each epoch has cost so far, begun ones included.
@@ -100,11 +108,17 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Begins a run in `path`, or goes on with the unfinished one that is there.
+    /// Begins a run in `path`, or goes on with the unfinished one that is there. `own_prior` is the
+    /// prior of the training rows.
     ///
     /// # Errors
     /// If another process has the folder, it holds a finished run, or one of other work.
-    pub fn open(path: &Path, work: Work, config_toml: &str) -> Result<Self, RunError> {
+    pub fn open(
+        path: &Path,
+        work: Work,
+        own_prior: Vec<f32>,
+        config_toml: &str,
+    ) -> Result<Self, RunError> {
         let lock = lock(path)?;
         let file = path.join(STATE);
         let problem = |problem: String| RunError::Folder { path: path.to_owned(), problem };
@@ -120,6 +134,7 @@ impl RunFolder {
                 format: FORMAT,
                 key: random_key()?,
                 work,
+                own_prior,
                 epochs: Vec::new(),
                 spent: Vec::new(),
                 before: None,
@@ -194,6 +209,23 @@ impl RunFolder {
         path.join(CONFIG)
     }
 
+    /// The prior of the training rows of the run folder `path`: see [`RunState::own_prior`].
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn own_prior(path: &Path) -> Result<Vec<f32>, RunError> {
+        read_json::<RunState>(&path.join(STATE)).map(|state| state.own_prior)
+    }
+
+    /// The figures of the run folder `path`, if the run there is finished.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn summary(path: &Path) -> Result<Option<Summary>, RunError> {
+        let file = path.join(SUMMARY);
+        if file.exists() { read_json(&file).map(Some) } else { Ok(None) }
+    }
+
     /// The adapter of the run folder `path`.
     ///
     /// # Errors
@@ -210,8 +242,8 @@ impl RunFolder {
 }
 
 fn check(state: &RunState, work: Work) -> Result<(), String> {
-    if state.format != FORMAT {
-        return Err(format!("format {}; this release reads {FORMAT}", state.format));
+    if !FORMATS.contains(&state.format) {
+        return Err(format!("format {}; this release reads 1 to {FORMAT}", state.format));
     }
     let changed = [
         ("config", state.work.config != work.config),
@@ -261,18 +293,22 @@ mod tests {
     #[test]
     fn a_run_goes_on_with_its_key_and_only_with_the_same_work() {
         let folder = tempfile::tempdir().unwrap();
-        let first = RunFolder::open(folder.path(), work(b"a"), "schema = 1").unwrap();
+        let first = RunFolder::open(folder.path(), work(b"a"), vec![0.5], "schema = 1").unwrap();
         let id = first.state.run_id();
-        let busy = RunFolder::open(folder.path(), work(b"a"), "").err().unwrap();
+        let busy = RunFolder::open(folder.path(), work(b"a"), Vec::new(), "").err().unwrap();
         assert!(busy.to_string().contains("another mobillm process"), "{busy}");
         drop(first);
-        assert_eq!(RunFolder::open(folder.path(), work(b"a"), "").unwrap().state.run_id(), id);
-        let changed = RunFolder::open(folder.path(), work(b"b"), "").err().unwrap();
+        assert_eq!(
+            RunFolder::open(folder.path(), work(b"a"), Vec::new(), "").unwrap().state.run_id(),
+            id
+        );
+        assert_eq!(RunFolder::own_prior(folder.path()).unwrap(), [0.5]);
+        let changed = RunFolder::open(folder.path(), work(b"b"), Vec::new(), "").err().unwrap();
         assert!(changed.to_string().contains("begun with another config;"), "{changed}");
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();
         RunFolder::clear(folder.path()).unwrap();
         assert!(folder.path().join("notes.txt").exists());
-        let fresh = RunFolder::open(folder.path(), work(b"b"), "").unwrap();
+        let fresh = RunFolder::open(folder.path(), work(b"b"), Vec::new(), "").unwrap();
         assert_ne!(fresh.state.run_id(), id);
     }
 }

@@ -1,10 +1,12 @@
-//! summary.json: the figures of a run, versioned.
+//! summary.json: the figures of a run, versioned. Version 1 had no `held_out_forwarded` and no
+//! `emulated`; it is still read.
 
+use mobillm_core::transport::Emulated;
 use mobillm_task::Scores;
 use serde::{Deserialize, Serialize};
 
 /// The version of summary.json.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The figures of a run. Seconds and bytes are sums over all sessions of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,8 +36,8 @@ pub struct Summary {
 pub struct EvalSummary {
     /// The metric's name.
     pub metric: String,
-    /// Without any training: the backbone's own head, or the most frequent class (the mean target)
-    /// of the training rows where it has none.
+    /// Without any training: the device's own prediction, which is that of the backbone's head, or the
+    /// most frequent class (the mean target) of the training rows.
     pub before: f64,
     /// After the last epoch.
     pub after: f64,
@@ -56,8 +58,11 @@ pub struct DeviceSummary {
     pub forward_seconds: f64,
     /// The held-out rows' forward passes and the evaluation of every epoch.
     pub eval_seconds: f64,
-    /// Training samples that were run forward, once per epoch.
+    /// Training samples that were run forward: once per epoch, or once where the server keeps them.
     pub samples_forwarded: u64,
+    /// Held-out rows that were run forward: once per session.
+    #[serde(default)]
+    pub held_out_forwarded: u64,
 }
 
 /// What crossed the link.
@@ -70,6 +75,9 @@ pub struct LinkSummary {
     pub bytes_down: u64,
     /// Bytes up, per sample run forward.
     pub bytes_up_per_sample: f64,
+    /// What an emulated link has cost; these seconds are part of the wall time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated: Option<Emulated>,
 }
 
 /// What the server spent.

@@ -3,7 +3,7 @@
 use mobillm_core::activations::{ActivationBatch, Layout};
 use mobillm_core::privacy::Supervision;
 use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer};
-use mobillm_wire::inbox::Sample;
+use mobillm_core::sample::EncodedSample;
 
 use crate::error::RunError;
 
@@ -15,7 +15,7 @@ pub fn decode(
     quantizer: &dyn Quantizer,
     taps: usize,
     hidden: usize,
-    samples: &[Sample],
+    samples: &[EncodedSample],
 ) -> Result<(ActivationBatch, Vec<Supervision>), RunError> {
     let mut layout = Layout::empty();
     for sample in samples {

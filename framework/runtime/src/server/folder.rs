@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -15,9 +16,12 @@ use crate::error::RunError;
 use crate::run::file::{read_json, replace, replace_json};
 use crate::run::lock;
 
-const FORMAT: u32 = 1;
+/// Version 1 had no `samples` and no `steps_per_epoch`; it is still read.
+const FORMAT: u32 = 2;
+const FORMATS: RangeInclusive<u32> = 1..=FORMAT;
 const STATE: &str = "server.json";
 const ACKS: &str = "acks";
+const STORE: &str = "store";
 const ACK_BYTES: u64 = mobillm_wire::frame::ACK_BYTES as u64;
 
 /// Where a run is. The checkpoint file that it names was complete before this was written.
@@ -28,8 +32,40 @@ struct State {
     run: RunId,
     pipeline: Fingerprint,
     side_network: SideNetworkContext,
+    #[serde(default)]
+    samples: u64,
+    #[serde(default)]
+    steps_per_epoch: u64,
     next_step: u64,
     checkpoint: Option<String>,
+}
+
+/// What a device has said of its run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunShape {
+    /// The run's public name.
+    pub run: RunId,
+    /// Its pipeline.
+    pub pipeline: Fingerprint,
+    /// What its side network is built from.
+    pub side_network: SideNetworkContext,
+    /// Samples to train on.
+    pub samples: u64,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u64,
+}
+
+impl RunShape {
+    /// The shape of the run of `hello`.
+    pub fn of(hello: &Hello) -> Self {
+        Self {
+            run: hello.run.clone(),
+            pipeline: hello.pipeline,
+            side_network: hello.side_network.clone(),
+            samples: hello.samples,
+            steps_per_epoch: hello.steps_per_epoch,
+        }
+    }
 }
 
 /// A server's folder of one run, locked while this lives.
@@ -50,11 +86,11 @@ impl ServerFolder {
         let lock = lock(path)?;
         let file = path.join(STATE);
         let state: Option<State> = if file.exists() { Some(read_json(&file)?) } else { None };
-        if let Some(state) = state.as_ref().filter(|state| state.format != FORMAT) {
+        if let Some(state) = state.as_ref().filter(|state| !FORMATS.contains(&state.format)) {
             return Err(RunError::Folder {
                 path: path.to_owned(),
                 problem: format!(
-                    "format {}; this release reads {FORMAT}. Use another folder",
+                    "format {}; this release reads 1 to {FORMAT}. Use another folder",
                     state.format
                 ),
             });
@@ -80,13 +116,16 @@ impl ServerFolder {
     /// A refusal if another run, or the same run with other dimensions, is here.
     pub fn enter(&mut self, hello: &Hello) -> Result<(), Refusal> {
         // A run that left nothing to go on from may be replaced.
-        match self.state.as_ref().filter(|state| state.checkpoint.is_some()) {
+        let has_work = |state: &&State| state.checkpoint.is_some() || self.store_path().exists();
+        match self.state.as_ref().filter(has_work) {
             None => {
                 self.state = Some(State {
                     format: FORMAT,
                     run: hello.run.clone(),
                     pipeline: hello.pipeline,
                     side_network: hello.side_network.clone(),
+                    samples: hello.samples,
+                    steps_per_epoch: hello.steps_per_epoch,
                     next_step: 0,
                     checkpoint: None,
                 });
@@ -97,8 +136,8 @@ impl ServerFolder {
                 self.path.display()
             ))),
             Some(state)
-                if (state.pipeline, &state.side_network)
-                    != (hello.pipeline, &hello.side_network) =>
+                if (state.pipeline, &state.side_network, state.samples)
+                    != (hello.pipeline, &hello.side_network, hello.samples) =>
             {
                 Err(Refusal::new(
                     "the run was begun with another config or bundle; go on with the old one, or \
@@ -108,6 +147,30 @@ impl ServerFolder {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// Writes down which run was entered, so that it can be gone on with before its first checkpoint.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_entry(&mut self) -> Result<(), RunError> {
+        self.update(|_| ())
+    }
+
+    /// The run that is here, if there is one.
+    pub fn shape(&self) -> Option<RunShape> {
+        self.state.as_ref().map(|state| RunShape {
+            run: state.run.clone(),
+            pipeline: state.pipeline,
+            side_network: state.side_network.clone(),
+            samples: state.samples,
+            steps_per_epoch: state.steps_per_epoch,
+        })
+    }
+
+    /// Where its samples are kept.
+    pub fn store_path(&self) -> PathBuf {
+        self.path.join(STORE)
     }
 
     /// The first step that is not in the checkpoint.

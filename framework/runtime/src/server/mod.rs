@@ -1,8 +1,12 @@
-//! The server: takes frames, trains the side network, keeps a run that can be gone on with.
+//! The server: takes frames, keeps samples, trains the side network, keeps a run that can be gone on
+//! with.
 
+mod cache;
 mod decode;
 mod folder;
 mod session;
+mod training;
 
 pub use folder::ServerFolder;
 pub use session::{Served, ServerJob, serve};
+pub use training::train_alone;

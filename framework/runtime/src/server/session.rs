@@ -1,24 +1,26 @@
 //! One session of a server: from a hello to the end of the link.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::Bytes;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::quantizer::Quantizer;
-use mobillm_core::sample::Objective;
-use mobillm_core::side_network::{SideNetwork, SideNetworkConfig, SideNetworkContext};
-use mobillm_core::transport::Lane;
-use mobillm_wire::VERSION;
-use mobillm_wire::frame::{Ack, Adapter, Frame};
+use mobillm_core::sample::{EncodedSample, Objective};
+use mobillm_core::side_network::SideNetworkConfig;
+use mobillm_core::transport::{Lane, TransportError};
+use mobillm_store::{StoreConfig, record_bytes};
+use mobillm_wire::frame::{Adapter, Frame, Stored};
 use mobillm_wire::handshake::{Hello, Refusal, Welcome};
-use mobillm_wire::inbox::{Event, Inbox, Sample};
+use mobillm_wire::inbox::{Event, Inbox};
+use mobillm_wire::{VERSION, WireError};
 
 use crate::config::TrainingConfig;
 use crate::error::{RunError, and_tidied};
 use crate::link::{ThreadLink, unexpected};
+use crate::progress::Watch;
 use crate::server::ServerFolder;
-use crate::server::decode::decode;
+use crate::server::cache::Cache;
+use crate::server::folder::RunShape;
+use crate::server::training::{Trained, Training};
 use crate::stop::Stop;
 
 /// What a server is set up with, whatever device comes.
@@ -33,22 +35,53 @@ pub struct ServerJob<'a> {
     pub objective: Objective,
     /// See `objective`.
     pub training: &'a TrainingConfig,
+    /// Whether and where samples are kept.
+    pub store: &'a StoreConfig,
     /// Steps between two checkpoints.
     pub checkpoint_steps: u64,
 }
 
 impl ServerJob<'_> {
-    /// Whether a side network can be built as a device asks for it.
-    fn check(&self, context: &SideNetworkContext) -> Result<(), Refusal> {
+    /// Whether a run can be served as a device asks for it.
+    fn check(&self, hello: &Hello) -> Result<(), Refusal> {
+        let context = &hello.side_network;
         let ours = (self.objective, self.training.optimizer, self.training.seed);
-        if ours != (context.objective, context.optimizer, context.seed) {
+        let TrainingConfig { batch, epochs, .. } = *self.training;
+        let steps_per_epoch = hello.samples.div_ceil(batch as u64);
+        let steps = steps_per_epoch.saturating_mul(epochs as u64);
+        if ours != (context.objective, context.optimizer, context.seed)
+            || (steps_per_epoch, steps) != (hello.steps_per_epoch, context.steps)
+        {
             let reason = "the device's task or training is not the one of the server's config";
             return Err(Refusal::new(reason.into()));
         }
-        match self.side_network.check(context).first() {
-            Some(mistake) => Err(Refusal::new(mistake.to_string())),
-            None => Ok(()),
+        if let Some(mistake) = self.side_network.check(context).first() {
+            return Err(Refusal::new(mistake.to_string()));
         }
+        self.check_room(hello)
+    }
+
+    /// A store that cannot take all samples says so before the first one is computed.
+    fn check_room(&self, hello: &Hello) -> Result<(), Refusal> {
+        let (StoreConfig::Memory { limit_mib } | StoreConfig::Disk { limit_mib, .. }) = self.store
+        else {
+            return Ok(());
+        };
+        let context = &hello.side_network;
+        let row_bytes = self.quantizer.row_bytes(context.hidden);
+        let numbers = context.supervision.numbers(context.objective.outputs());
+        let record = |rows| record_bytes(rows, row_bytes, context.taps.len(), numbers);
+        let samples = hello.samples.saturating_mul(record(0));
+        let needed = hello.rows.saturating_mul(record(1) - record(0)).saturating_add(samples);
+        if needed <= limit_mib.saturating_mul(1 << 20) {
+            return Ok(());
+        }
+        Err(Refusal::new(format!(
+            "{} samples need {} MiB in the store and `server.store.limit_mib` is {limit_mib}; raise it, or \
+             choose a quantizer or selector that sends less",
+            hello.samples,
+            needed.div_ceil(1 << 20)
+        )))
     }
 }
 
@@ -70,11 +103,11 @@ pub fn serve(
     job: &ServerJob<'_>,
     folder: &mut ServerFolder,
     link: ThreadLink,
-    stop: &Stop,
+    watch: &Watch<'_>,
 ) -> Result<Served, RunError> {
-    let result = greet(job, folder, &link, stop).and_then(|mut session| {
-        let outcome = session.run(folder, &link, stop);
-        and_tidied(outcome, session.keep(folder))
+    let result = greet(job, folder, &link, watch).and_then(|mut session| {
+        let outcome = session.run(folder, &link, &watch.stop);
+        and_tidied(outcome, session.training.keep(folder))
     });
     match &result {
         Ok(_) => link.close(),
@@ -89,22 +122,26 @@ fn greet<'a>(
     job: &'a ServerJob<'a>,
     folder: &mut ServerFolder,
     link: &ThreadLink,
-    stop: &Stop,
+    watch: &Watch<'_>,
 ) -> Result<Session<'a>, RunError> {
+    let stop = &watch.stop;
     let hello = match link.receive_first(stop)? {
         Some(Frame::Hello(hello)) => *hello,
         Some(other) => return Err(unexpected(&other, "Hello").into()),
-        None => return Err(mobillm_core::transport::TransportError::Closed.into()),
+        None => return Err(TransportError::Closed.into()),
     };
-    let fits = hello.check(job.pipeline).and_then(|()| job.check(&hello.side_network));
+    let fits = hello.check(job.pipeline).and_then(|()| job.check(&hello));
     if let Err(refusal) = fits.and_then(|()| folder.enter(&hello)) {
         link.send(stop, Frame::Refuse(refusal.clone()).encode(), Lane::Control)?;
-        return Err(mobillm_wire::WireError::Handshake(refusal).into());
+        return Err(WireError::Handshake(refusal).into());
     }
-    let session = Session::new(job, folder, &hello)?;
+    folder.save_entry()?;
+    let shape = RunShape::of(&hello);
+    let session = Session::new(Training::open(job, folder, shape, watch)?, job);
     folder.forget_adapters(hello.epochs_received)?;
     let next_step = folder.next_step();
-    let welcome = Welcome { version: VERSION, next_step };
+    let stored_steps = session.training.cache.as_ref().map_or(0, Cache::stored_steps);
+    let welcome = Welcome { version: VERSION, next_step, stored_steps };
     link.send(stop, Frame::Welcome(welcome).encode(), Lane::Control)?;
     for step in hello.steps_received..next_step {
         link.send(stop, folder.ack(step)?, Lane::Control)?;
@@ -118,39 +155,25 @@ fn greet<'a>(
 }
 
 struct Session<'a> {
-    job: &'a ServerJob<'a>,
-    context: SideNetworkContext,
-    steps_per_epoch: u64,
-    network: Box<dyn SideNetwork>,
+    training: Training<'a>,
     inbox: Inbox,
-    /// Steps that were trained.
-    trained: u64,
-    /// Steps that are in the last checkpoint.
-    kept: u64,
+    /// Steps that the device knows to be stored.
+    told: u64,
 }
 
 impl<'a> Session<'a> {
-    fn new(job: &'a ServerJob<'a>, folder: &ServerFolder, hello: &Hello) -> Result<Self, RunError> {
-        let context = hello.side_network.clone();
-        let mut network = job.side_network.build(&context)?;
-        if let Some(checkpoint) = folder.checkpoint()? {
-            network.restore(&checkpoint)?;
-        }
-        let next_step = folder.next_step();
-        let quantizer = job.quantizer.clone();
-        let inbox = Inbox::new(quantizer, context.taps.len(), context.hidden, next_step);
-        let steps_per_epoch = hello.steps_per_epoch;
-        Ok(Self {
-            job,
-            context,
-            steps_per_epoch,
-            network,
-            inbox,
-            trained: next_step,
-            kept: next_step,
-        })
+    fn new(training: Training<'a>, job: &ServerJob<'_>) -> Self {
+        let needed = match &training.cache {
+            Some(cache) => cache.stored_steps(),
+            None => training.trained(),
+        };
+        let (taps, hidden) = training.taps();
+        let inbox = Inbox::new(job.quantizer.clone(), taps, hidden, needed);
+        Self { training, inbox, told: needed }
     }
 
+    /// What the device sends comes first: it waits for nothing but its samples to be safe. When
+    /// nothing has come, there is time to make them so and to train.
     fn run(
         &mut self,
         folder: &mut ServerFolder,
@@ -158,68 +181,81 @@ impl<'a> Session<'a> {
         stop: &Stop,
     ) -> Result<Served, RunError> {
         loop {
-            let Some(frame) = link.receive(stop)? else { return Ok(Served::Interrupted) };
+            let frame = match self.has_work() {
+                false => link.receive(stop)?,
+                true => match link.try_receive() {
+                    Ok(None) => {
+                        self.work(folder, link, stop)?;
+                        continue;
+                    }
+                    Err(RunError::Transport(TransportError::Closed)) => None,
+                    frame => frame?,
+                },
+            };
+            let Some(frame) = frame else { return Ok(Served::Interrupted) };
             match self.inbox.receive(frame)? {
                 Event::Waiting => {}
                 Event::Finished => return Ok(Served::Finished),
-                Event::Step { step, samples } => {
-                    let ack = self.train(step, &samples)?;
-                    // What is kept comes before what is told: a device that is gone by now gets it
-                    // when it comes back.
-                    folder.note(step, &ack)?;
-                    let adapter = self.keep_when_due(step, folder)?;
-                    link.send(stop, ack, Lane::Control)?;
-                    if let Some(adapter) = adapter {
-                        link.send(stop, Frame::Adapter(adapter).encode(), Lane::Bulk)?;
-                    }
-                }
+                Event::Step { step, samples } => self.take(step, &samples, folder, link, stop)?,
             }
         }
     }
 
-    /// Trains on `samples` and returns the acknowledgement.
-    fn train(&mut self, step: u64, samples: &[Sample]) -> Result<Bytes, RunError> {
-        let started = Instant::now();
-        let (taps, hidden) = (self.context.taps.len(), self.context.hidden);
-        let (batch, supervision) = decode(&*self.job.quantizer, taps, hidden, samples)?;
-        let report = self.network.train_step(&batch, &supervision)?;
-        self.trained = step + 1;
-        let ack = Ack {
-            step,
-            samples: samples.len() as u32,
-            loss: report.loss,
-            learning_rate: report.learning_rate,
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        Ok(Frame::Ack(ack).encode())
-    }
-
-    /// Keeps the run every so many steps and at every epoch's end, whose adapter is returned.
-    fn keep_when_due(
+    /// Keeps the samples of a step, or trains on them at once.
+    fn take(
         &mut self,
         step: u64,
+        samples: &[EncodedSample],
         folder: &mut ServerFolder,
-    ) -> Result<Option<Adapter>, RunError> {
-        let epoch_ends = self.trained.is_multiple_of(self.steps_per_epoch);
-        if epoch_ends || self.trained - self.kept >= self.job.checkpoint_steps {
-            self.keep(folder)?;
+        link: &ThreadLink,
+        stop: &Stop,
+    ) -> Result<(), RunError> {
+        match &mut self.training.cache {
+            Some(cache) => {
+                cache.append(step, samples)?;
+                cache.sync_if_due()?;
+                self.tell_stored(link, stop)
+            }
+            None => tell(self.training.train(samples, folder)?, link, stop),
         }
-        let epoch = (step / self.steps_per_epoch) as u32;
-        let adapter = |bytes| Adapter { epoch, bytes };
-        epoch_ends.then(|| folder.adapter(epoch).map(adapter)).transpose()
     }
 
-    /// The adapter of an epoch that ends here comes first: a checkpoint after it means that the
-    /// device can have it.
-    fn keep(&mut self, folder: &mut ServerFolder) -> Result<(), RunError> {
-        if self.trained > self.kept {
-            if self.trained.is_multiple_of(self.steps_per_epoch) {
-                let epoch = (self.trained / self.steps_per_epoch - 1) as u32;
-                folder.keep_adapter(epoch, &self.network.adapter()?)?;
-            }
-            folder.keep(self.trained, &self.network.checkpoint()?)?;
-            self.kept = self.trained;
+    fn has_work(&self) -> bool {
+        let pending = self.training.cache.as_ref().is_some_and(Cache::is_pending);
+        pending || self.training.can_go_on_alone()
+    }
+
+    fn work(
+        &mut self,
+        folder: &mut ServerFolder,
+        link: &ThreadLink,
+        stop: &Stop,
+    ) -> Result<(), RunError> {
+        if stop.is_requested() {
+            return Err(RunError::Stopped);
+        }
+        if let Some(cache) = self.training.cache.as_mut().filter(|cache| cache.is_pending()) {
+            cache.sync()?;
+            return self.tell_stored(link, stop);
+        }
+        tell(self.training.train_kept(folder)?, link, stop)
+    }
+
+    /// Tells what is stored since the last time.
+    fn tell_stored(&mut self, link: &ThreadLink, stop: &Stop) -> Result<(), RunError> {
+        let steps = self.training.cache.as_ref().map_or(0, Cache::stored_steps);
+        if steps > self.told {
+            self.told = steps;
+            link.send(stop, Frame::Stored(Stored { steps }).encode(), Lane::Control)?;
         }
         Ok(())
     }
+}
+
+fn tell(trained: Trained, link: &ThreadLink, stop: &Stop) -> Result<(), RunError> {
+    link.send(stop, trained.ack, Lane::Control)?;
+    if let Some(adapter) = trained.adapter {
+        link.send(stop, Frame::Adapter(adapter).encode(), Lane::Bulk)?;
+    }
+    Ok(())
 }

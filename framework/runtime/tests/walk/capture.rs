@@ -103,10 +103,10 @@ fn a_capture_holds_what_the_egress_manifest_says_and_no_more() {
         steps: prepared.schedule.steps(),
     };
     let captured: usize = frames.iter().map(Bytes::len).sum();
-    let expected = assembly.egress.bytes(&counts);
-    // The hello has the numbers 48 and 12 where the manifest has 0.
-    assert_eq!(captured as u64, expected + 2);
-    assert_eq!(summary.link.bytes_up, expected + 2);
+    let work = prepared.work(&*assembly.selector);
+    let expected = assembly.egress_of(work, prepared.schedule.steps()).bytes(&counts);
+    assert_eq!(captured as u64, expected);
+    assert_eq!(summary.link.bytes_up, expected);
     assert_private(&frames, &setup, &prepared);
 }
 

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod additive;
 mod bad_input;
+mod cached;
 mod capture;
 mod resume;
 mod setup;

@@ -53,8 +53,12 @@ pub fn toy_rows(rows: usize) -> String {
 
 impl Setup {
     pub fn new() -> Self {
+        Self::of(&TinyBert::default())
+    }
+
+    pub fn of(bert: &TinyBert) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        TinyBert::default().bundle(&folder.path().join("bundle")).unwrap();
+        bert.bundle(&folder.path().join("bundle")).unwrap();
         fs::write(folder.path().join("toy.tsv"), toy_rows(60)).unwrap();
         Self { folder, environment: Environment::new(registry()) }
     }
@@ -100,7 +104,7 @@ impl Setup {
     }
 
     pub fn options(&self, out: &str) -> RunOptions {
-        RunOptions { out: self.path(out), variant: "toy".into(), fresh: false }
+        RunOptions { out: self.path(out), variant: "toy".into(), fresh: false, leave: false }
     }
 
     pub fn run(&self, sets: &[&str], out: &str) -> Result<Summary, RunError> {
@@ -133,6 +137,12 @@ pub struct Notes {
 impl Notes {
     pub fn watch(&self) -> Watch<'_> {
         Watch { observer: self, stop: self.stop.clone() }
+    }
+
+    /// Whether a note says `what`.
+    pub fn says(&self, what: &str) -> bool {
+        let news = self.news.lock().unwrap();
+        news.iter().any(|news| matches!(news, News::Note { message } if message.contains(what)))
     }
 
     pub fn warnings(&self) -> Vec<String> {

@@ -14,7 +14,7 @@ use crate::setup::{Notes, Setup, free_address, lines};
 fn a_run_learns_and_leaves_a_folder_that_predicts() {
     let setup = Setup::new();
     let summary = setup.run(&[], "run").unwrap();
-    assert_eq!((summary.format, summary.variant.as_str()), (1, "toy"));
+    assert_eq!((summary.format, summary.variant.as_str()), (2, "toy"));
     assert!(summary.eval.after > summary.eval.before, "{summary:?}");
     assert!(summary.eval.positive_f1.is_some() && summary.eval.macro_f1.is_some());
     assert_eq!(summary.epochs.len(), 4);
@@ -122,7 +122,7 @@ fn two_ends_over_tcp_train_the_same_adapter() {
         let summary =
             pipeline::device(&loaded, &setup.environment, &options, &watch.watch()).unwrap();
         server.join().unwrap().unwrap();
-        summary
+        summary.unwrap()
     });
     assert_eq!(setup.adapter("one"), setup.adapter("two"));
     assert!(summary.device.peak_rss_bytes.is_some());

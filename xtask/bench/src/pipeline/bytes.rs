@@ -69,7 +69,9 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<u64> {
 
 fn figure(walk: &Walk<'_>, transport: &str, up: u64, how: &str) -> Figure {
     let counts = counts(walk);
-    let expected = walk.assembly.egress.bytes(&counts);
+    let Walk { assembly, prepared, .. } = walk;
+    let work = prepared.work(&*assembly.selector);
+    let expected = assembly.egress_of(work, prepared.schedule.steps()).bytes(&counts);
     let Counts { micro_batches, samples, rows, steps } = counts;
     let note = format!(
         "{up} bytes, {how}; {expected} by the egress manifest for {samples} samples of {rows} \

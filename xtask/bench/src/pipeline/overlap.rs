@@ -123,8 +123,12 @@ fn measure(setup: &Setup, rank: usize, rows: usize, ahead: usize) -> Result<Seco
         format!("server.side_network.architecture={{type='parallel-adapter',rank={rank}}}"),
     ])?;
     let folder = setup.run_folder()?;
-    let options =
-        RunOptions { out: folder.path().to_owned(), variant: "bench".into(), fresh: false };
+    let options = RunOptions {
+        out: folder.path().to_owned(),
+        variant: "bench".into(),
+        fresh: false,
+        leave: false,
+    };
     let clock = Clock::default();
     let watch = Watch { observer: &clock, stop: Stop::default() };
     let summary = run(&loaded, &setup.environment, &options, &watch)?;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use mobillm::assembly::Assembly;
 use mobillm::config::{Config, Loaded};
+use mobillm::device::own::prior;
 use mobillm::device::taps::TapPath;
 use mobillm::device::{DeviceJob, Evaluation, Prepared, train};
 use mobillm::link::ThreadLink;
@@ -112,6 +113,10 @@ impl<'a> Walk<'a> {
         (0..schedule.windows()).flat_map(|at| schedule.window(at).micro_batches).collect()
     }
 
+    fn prior(&self) -> Vec<f32> {
+        prior(&self.assembly.objective, &self.prepared.train.truths)
+    }
+
     /// A run folder in `path`, where no run has been.
     pub fn open_folder(&self, path: &Path) -> Result<RunFolder, Error> {
         let toml = self.loaded.to_toml();
@@ -120,7 +125,7 @@ impl<'a> Walk<'a> {
             data: self.prepared.fingerprint,
             bundle: self.assembly.info.bundle,
         };
-        Ok(RunFolder::open(path, work, toml)?)
+        Ok(RunFolder::open(path, work, self.prior(), toml)?)
     }
 }
 
@@ -185,10 +190,14 @@ impl<'a> Rig<'a> {
             pipeline: assembly.pipeline,
             context: assembly.side_network(prepared.schedule.steps()),
             prepared,
+            work: prepared.work(&*assembly.selector),
+            cached: false,
+            leave: false,
             path: TapPath::new(
                 Box::new(self.backbone.clone()),
                 config.device.selector.build(&assembly.info),
                 policy(),
+                assembly.own(self.walk.prior()),
                 assembly.bundle.padding(),
             ),
             policy_tag: config.device.privacy.typetag_name(),
@@ -196,6 +205,7 @@ impl<'a> Rig<'a> {
             predictor: &*config.device.predictor,
             micro_batch: config.device.micro_batch,
             ahead: config.link.ahead as u64,
+            transport,
             began: Instant::now(),
             own_process: false,
         };
@@ -212,7 +222,7 @@ impl<'a> Rig<'a> {
             let trained = train(job, evaluation, &mut folder, device, &unobserved());
             // A device that lost its server only says that the link is closed.
             server.join().map_err(|_| "the stand-in for the server panicked")??;
-            Ok::<(), Error>(trained?)
+            Ok::<(), Error>(trained.map(drop)?)
         })?;
         Ok(folder.state.clone())
     }
@@ -228,7 +238,7 @@ fn acknowledge(
     let Some(Frame::Hello(hello)) = link.receive(&stop)? else {
         return Err(TransportError::Closed.into());
     };
-    let welcome = Frame::Welcome(Welcome { version: VERSION, next_step: 0 });
+    let welcome = Frame::Welcome(Welcome { version: VERSION, next_step: 0, stored_steps: 0 });
     link.send(&stop, welcome.encode(), Lane::Control)?;
     let context = hello.side_network;
     let mut inbox = Inbox::new(quantizer, context.taps.len(), context.hidden, 0);

@@ -1,28 +1,34 @@
 //! Runs a config: device and server as threads of one process, or each in its own.
 
+mod server;
+
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
-use mobillm_core::side_network::SideNetworkError;
-use mobillm_core::transport::{Link, Listener, TransportError};
+use mobillm_core::transport::{Transport, TransportError};
 use mobillm_task::schedule::Sizes;
 use mobillm_task::{Scores, TaskConfig, dataset};
 use mobillm_wire::WireError;
 use tokio::runtime::Runtime;
 
-use crate::assembly::{Assembly, pipeline};
-use crate::config::{Config, Loaded};
-use crate::device::{DeviceJob, Evaluation, GAVE_UP, Prepared, prepare, train};
+use crate::assembly::Assembly;
+use crate::config::{Config, Loaded, OwnPrediction};
+use crate::device::own::prior;
+use crate::device::{DeviceJob, Ended, Evaluation, GAVE_UP, Prepared, prepare, train};
 use crate::environment::Environment;
 use crate::error::RunError;
 use crate::link::ThreadLink;
 use crate::progress::{News, Watch};
 use crate::run::summary::{self, EvalSummary, Summary};
 use crate::run::{RunFolder, Work};
-use crate::server::{Served, ServerFolder, ServerJob, serve};
+use crate::server::{ServerFolder, serve};
+
+pub use server::server;
+use server::{server_job, server_waiting_frames};
 
 /// Where a run is kept and whether to begin afresh.
 #[derive(Debug, Clone)]
@@ -33,6 +39,8 @@ pub struct RunOptions {
     pub variant: String,
     /// Remove what a run has left there before.
     pub fresh: bool,
+    /// Leave as soon as the server has all samples; come back for the result with the same call.
+    pub leave: bool,
 }
 
 /// Device and server as threads of this process. An unfinished run in the folder is gone on with.
@@ -58,15 +66,16 @@ pub fn run(
     let server_end = end(server_end, server_waiting_frames(&loaded.config));
     let job = server_job(loaded);
     let (trained, served) = std::thread::scope(|scope| {
-        let server = scope.spawn(|| serve(&job, &mut server_folder, server_end, &watch.stop));
-        let trained = device.train(&mut folder, device_end, watch);
+        let server = scope.spawn(|| serve(&job, &mut server_folder, server_end, watch));
+        let trained = device.train(&mut folder, &*transport, device_end, watch);
         (trained, server.join().unwrap_or(Err(RunError::Panicked("server"))))
     });
-    first_cause(trained, served.map(|_| ()))?;
+    first_cause(trained.map(drop), served.map(drop))?;
     finish(loaded, &folder, options)
 }
 
-/// The device's half. It waits for the server as long as the transport does.
+/// The device's half. It waits for the server as long as the transport does. Returns `None` if the device
+/// was to leave and has left before the end.
 ///
 /// # Errors
 /// As [`run`].
@@ -75,55 +84,17 @@ pub fn device(
     environment: &Environment,
     options: &RunOptions,
     watch: &Watch<'_>,
-) -> Result<Summary, RunError> {
+) -> Result<Option<Summary>, RunError> {
     needs_processes(loaded)?;
+    check_leave(loaded, options)?;
     let (device, mut folder) = DeviceSide::open(loaded, environment, options, watch, true)?;
     let io = io_runtime()?;
     let transport = loaded.config.link.transport.build();
     let link = io.block_on(unless_stopped(watch, transport.connect()))?;
     let link = ThreadLink::new(io.handle(), link, &*transport, device.waiting_frames());
-    device.train(&mut folder, link, watch)?;
-    finish(loaded, &folder, options)
-}
-
-/// The server's half: serves one run in `folder`, over as many connections as it takes.
-///
-/// # Errors
-/// If a device does not fit or breaks the protocol, a file cannot be written, or the server is to
-/// stop; the run can then be gone on with.
-pub fn server(loaded: &Loaded, folder: &Path, watch: &Watch<'_>) -> Result<(), RunError> {
-    needs_processes(loaded)?;
-    let mut folder = ServerFolder::open(folder)?;
-    let io = io_runtime()?;
-    let transport = loaded.config.link.transport.build();
-    let mut listener = io.block_on(transport.listen())?;
-    watch.news(News::Note { message: format!("listening on {}", listener.address()) });
-    let job = server_job(loaded);
-    loop {
-        let link = io.block_on(accept(watch, &mut *listener))?;
-        watch.news(News::Note { message: "a device has connected".into() });
-        let waiting = server_waiting_frames(&loaded.config);
-        let link = ThreadLink::new(io.handle(), link, &*transport, waiting);
-        match serve(&job, &mut folder, link, &watch.stop) {
-            Ok(Served::Finished) => return Ok(()),
-            Ok(Served::Interrupted) => {
-                let message = format!(
-                    "the device went away after {} steps; waiting for it to come back",
-                    folder.next_step()
-                );
-                watch.news(News::Warning { message });
-            }
-            // What a device did wrong is no reason to leave the others alone.
-            Err(
-                error @ (RunError::Wire(_)
-                | RunError::Transport(_)
-                | RunError::Quantizer(_)
-                | RunError::SideNetwork(SideNetworkError::Batch { .. })),
-            ) => {
-                watch.news(News::Warning { message: format!("{error}; waiting for a device") });
-            }
-            Err(error) => return Err(error),
-        }
+    match device.train(&mut folder, &*transport, link, watch)? {
+        Ended::Finished => finish(loaded, &folder, options).map(Some),
+        Ended::Left => Ok(None),
     }
 }
 
@@ -135,6 +106,7 @@ struct DeviceSide<'a> {
     prepared: Prepared,
     began: Instant,
     own_process: bool,
+    leave: bool,
 }
 
 impl<'a> DeviceSide<'a> {
@@ -148,6 +120,7 @@ impl<'a> DeviceSide<'a> {
         let began = Instant::now();
         let assembly = Assembly::new(loaded, environment)?;
         let prepared = prepare_data(loaded, environment, &assembly, watch)?;
+        warn_of_other_labels(&assembly, &loaded.config, watch);
         let toml = loaded
             .to_absolute_toml()
             .map_err(RunError::file("make absolute the paths of", &options.variant))?;
@@ -159,19 +132,23 @@ impl<'a> DeviceSide<'a> {
             data: prepared.fingerprint,
             bundle: assembly.info.bundle,
         };
-        let folder = RunFolder::open(&options.out, work, &toml)?;
-        Ok((Self { loaded, environment, assembly, prepared, began, own_process }, folder))
+        let own_prior = prior(&assembly.objective, &prepared.train.truths);
+        let folder = RunFolder::open(&options.out, work, own_prior, &toml)?;
+        let leave = options.leave;
+        Ok((Self { loaded, environment, assembly, prepared, began, own_process, leave }, folder))
     }
 
     fn train(
         &self,
         folder: &mut RunFolder,
+        transport: &dyn Transport,
         link: ThreadLink,
         watch: &Watch<'_>,
-    ) -> Result<(), RunError> {
-        let Self { loaded, environment, assembly, prepared, began, own_process } = self;
+    ) -> Result<Ended, RunError> {
+        let Self { loaded, environment, assembly, prepared, .. } = self;
         let config = &loaded.config;
-        let path = match assembly.tap_path(config, environment) {
+        let own = assembly.own(folder.state.own_prior.clone());
+        let path = match assembly.tap_path(config, environment, own) {
             Ok(path) => path,
             Err(error) => {
                 link.fail(GAVE_UP);
@@ -187,14 +164,18 @@ impl<'a> DeviceSide<'a> {
             pipeline: assembly.pipeline,
             context: assembly.side_network(prepared.schedule.steps()),
             prepared,
+            work: prepared.work(&*assembly.selector),
+            cached: config.server.store.caches(),
+            leave: self.leave,
             path,
             policy_tag: config.device.privacy.typetag_name(),
             quantizer: assembly.quantizer.clone(),
             predictor: &*config.device.predictor,
             micro_batch: config.device.micro_batch,
             ahead: config.link.ahead as u64,
-            began: *began,
-            own_process: *own_process,
+            transport,
+            began: self.began,
+            own_process: self.own_process,
         };
         train(job, evaluation, folder, link, watch)
     }
@@ -232,34 +213,38 @@ pub fn prepare_data(
     prepare(dataset, &tokenizer, training.seed, sizes, watch)
 }
 
-fn server_job(loaded: &Loaded) -> ServerJob<'_> {
-    ServerJob {
-        pipeline: pipeline(loaded),
-        quantizer: loaded.config.device.quantizer.build().into(),
-        side_network: &*loaded.config.server.side_network,
-        objective: loaded.config.task.objective(),
-        training: &loaded.config.training,
-        checkpoint_steps: loaded.config.server.checkpoint_steps as u64,
+/// A head's outputs are the task's labels by their order alone; a model that names them otherwise may
+/// mean them otherwise.
+fn warn_of_other_labels(assembly: &Assembly, config: &Config, watch: &Watch<'_>) {
+    let ours = &config.task.labels;
+    if let Some(heads) = assembly.bundle.own_labels().filter(|heads| heads != ours)
+        && config.device.own_prediction == OwnPrediction::Head
+    {
+        let message = format!(
+            "the model's head calls its outputs {heads:?}, the task {ours:?}: they are taken to be the \
+             same in this order"
+        );
+        watch.news(News::Warning { message });
     }
 }
 
-/// Frames of a window or two: the device goes on while the server trains. Above that the link holds
-/// the device back.
-fn server_waiting_frames(config: &Config) -> usize {
-    const FRAMES_PER_STEP: usize = 64;
-    (config.device.window * FRAMES_PER_STEP).max(256)
+fn check_leave(loaded: &Loaded, options: &RunOptions) -> Result<(), RunError> {
+    if !options.leave || loaded.config.server.store.caches() {
+        return Ok(());
+    }
+    let problem = "the server keeps no samples, so the device cannot leave before the end";
+    let diagnostic = Diagnostic::new("server.store.type", problem).expected("`memory` or `disk`");
+    Err(loaded.errors([diagnostic]).into())
 }
 
 fn needs_processes(loaded: &Loaded) -> Result<(), RunError> {
     if loaded.config.link.transport.crosses_processes() {
         return Ok(());
     }
-    let diagnostic = mobillm_core::diagnostic::Diagnostic::new(
-        "link.transport.type",
-        "this transport joins two threads of one process",
-    )
-    .expected("a transport between processes, such as `tcp`")
-    .help("`mobillm run` needs none");
+    let problem = "this transport joins two threads of one process";
+    let diagnostic = Diagnostic::new("link.transport.type", problem)
+        .expected("a transport between processes, such as `tcp`")
+        .help("`mobillm run` needs none");
     Err(loaded.errors([diagnostic]).into())
 }
 
@@ -284,10 +269,6 @@ async fn unless_stopped<T>(
             () = tokio::time::sleep(Duration::from_millis(100)) => watch.check()?,
         }
     }
-}
-
-async fn accept(watch: &Watch<'_>, listener: &mut dyn Listener) -> Result<Link, RunError> {
-    unless_stopped(watch, listener.accept()).await
 }
 
 /// Of two ends that failed, the one that did not fail because of the other.

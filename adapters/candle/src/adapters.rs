@@ -1,6 +1,6 @@
-//! `parallel-adapter`, forward and backward.
+//! The chain of adapters, forward and backward.
 //!
-//! The formulas are at [`Architecture::ParallelAdapter`](mobillm_adapter_portable::Architecture).
+//! The formulas are at [`Architecture`](mobillm_adapter_portable::Architecture).
 //! Backward, with `g` for the gradient by `h_t`, `N` for the rows before gain and bias, and `*` for
 //! products of elements:
 //!
@@ -17,13 +17,14 @@
 use std::ops::Range;
 
 use candle_core::{Context, Result, Tensor};
-use mobillm_adapter_portable::{Activation, Architecture, Blueprint, PooledRows, Targets, Weights};
+use mobillm_adapter_portable::{Activation, Blueprint, Bottleneck, PooledRows, Targets, Weights};
 use mobillm_core::activations::ActivationBatch;
 
 use crate::kernels::{
-    activate, add, column_sums, column_sums_of_product, into_values, loss_and_gradient, matrix,
-    standardize, with_values,
+    activate, add, column_sums, column_sums_of_product, into_values, matrix, product, standardize,
+    with_values,
 };
+use crate::loss::loss_and_gradient;
 
 /// The loss on `batch` and its gradient by each weight, in the order of the parameters.
 pub(crate) fn loss_and_gradients(
@@ -37,7 +38,7 @@ pub(crate) fn loss_and_gradients(
     let mut traces = Vec::new();
     let last = network.forward(batch, rows, |trace| traces.push(trace))?;
     let pooled = pool(&last, rows, network.hidden)?;
-    let (loss, by_output) = loss_and_gradient(&network.outputs(&pooled)?, targets);
+    let (loss, by_output) = loss_and_gradient(&network.outputs(&pooled)?, rows.samples(), targets);
     let gradients = network.backward(traces, rows, &pooled, by_output)?;
     Ok((loss, gradients))
 }
@@ -64,7 +65,7 @@ struct Network<'a> {
 
 impl<'a> Network<'a> {
     fn new(blueprint: &Blueprint, weights: &'a Weights) -> Result<Self> {
-        let Architecture::ParallelAdapter { rank, activation } = blueprint.architecture;
+        let Bottleneck { rank, activation } = blueprint.architecture.bottleneck();
         let hidden = blueprint.hidden;
         let (adapters, [gates, head, bias]) = blueprint.by_place(weights);
         let mu = gates.iter().map(|gate| Some(1.0 / (1.0 + (-gate).exp())));
@@ -96,7 +97,7 @@ impl<'a> Network<'a> {
     }
 
     fn outputs(&self, pooled: &Tensor) -> Result<Vec<f32>> {
-        let mut outputs = pooled.matmul(&self.head)?.flatten_all()?.to_vec1::<f32>()?;
+        let mut outputs = product(pooled, &self.head)?.flatten_all()?.to_vec1::<f32>()?;
         for row in outputs.chunks_exact_mut(self.bias.len()) {
             row.iter_mut().zip(self.bias).for_each(|(value, bias)| *value += bias);
         }
@@ -113,8 +114,8 @@ impl<'a> Network<'a> {
         let (samples, outputs) = (rows.samples(), self.bias.len());
         let bias = column_sums(&by_output, outputs);
         let by_output = matrix(by_output, samples, outputs)?;
-        let head = into_values(pooled.t()?.matmul(&by_output)?)?;
-        let by_pooled = by_output.matmul(&self.head.t()?)?;
+        let head = into_values(product(&pooled.t()?, &by_output)?)?;
+        let by_pooled = product(&by_output, &self.head.t()?)?;
         let mut gradient =
             with_values(&by_pooled, |by_pooled| unpool(by_pooled, rows, self.hidden))?;
         let (mut adapters, mut gates) = (Vec::new(), Vec::new());
@@ -159,10 +160,10 @@ impl Adapter<'_> {
         let (hidden, rank) = self.down.dims2()?;
         let rows = standard.len() / hidden;
         let input = matrix(self.input(&standard, carried)?, rows, hidden)?;
-        let narrow = input.matmul(&self.down)?;
+        let narrow = product(&input, &self.down)?;
         let (active, slope) = with_values(&narrow, |narrow| activate(self.activation, narrow))?;
         let active = matrix(active, rows, rank)?;
-        let wide = active.matmul(&self.up)?;
+        let wide = product(&active, &self.up)?;
         let output = matrix(with_values(&input, |input| add(input, &wide))??, rows, hidden)?;
         Ok(Trace { standard, input, active, slope, output })
     }
@@ -199,14 +200,14 @@ impl Adapter<'_> {
         let (hidden, rank) = self.down.dims2()?;
         let rows = trace.standard.len() / hidden;
         let by_output = matrix(std::mem::take(gradient), rows, hidden)?;
-        let up = into_values(trace.active.t()?.matmul(&by_output)?)?;
-        let by_active = by_output.matmul(&self.up.t()?)?;
+        let up = into_values(product(&trace.active.t()?, &by_output)?)?;
+        let by_active = product(&by_output, &self.up.t()?)?;
         let by_narrow = with_values(&by_active, |by_active| {
             by_active.iter().zip(&trace.slope).map(|(by, slope)| by * slope).collect()
         })?;
         let by_narrow = matrix(by_narrow, rows, rank)?;
-        let down = into_values(trace.input.t()?.matmul(&by_narrow)?)?;
-        let through = by_narrow.matmul(&self.down.t()?)?;
+        let down = into_values(product(&trace.input.t()?, &by_narrow)?)?;
+        let through = product(&by_narrow, &self.down.t()?)?;
         let mut by_input = with_values(&by_output, |by_output| add(by_output, &through))??;
 
         let mut gain = column_sums_of_product(&by_input, &trace.standard, hidden);
@@ -256,6 +257,7 @@ fn unpool(by_pooled: &[f32], rows: &PooledRows, hidden: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mobillm_adapter_portable::Architecture;
     use mobillm_core::activations::Layout;
     use mobillm_core::backbone::Pooling;
     use mobillm_core::fingerprint::Fingerprint;
@@ -268,7 +270,7 @@ mod tests {
 
     fn blueprint(objective: Objective, activation: Activation) -> Blueprint {
         Blueprint {
-            architecture: Architecture::ParallelAdapter { rank: 3, activation },
+            architecture: Architecture::AdditiveAdapter(Bottleneck { rank: 3, activation }),
             taps: vec![1, 2, 4],
             hidden: 5,
             pooling: Pooling::Mean,
@@ -313,10 +315,15 @@ mod tests {
 
     #[test]
     fn every_gradient_is_the_slope_of_the_loss() {
-        let classes = Targets::Classes(vec![0, 2, 1]);
+        let classes = vec![0, 2, 1];
+        let alone = Targets::Classes { classes: classes.clone(), own: vec![0.0; 9] };
         let objective = Objective::Classification { classes: 3 };
-        check_gradients(&blueprint(objective, Activation::Gelu), &classes);
-        check_gradients(&blueprint(objective, Activation::Relu), &classes);
+        check_gradients(&blueprint(objective, Activation::Gelu), &alone);
+        check_gradients(&blueprint(objective, Activation::Relu), &alone);
+        let with_own = Targets::Classes { classes, own: noise(9, 0.2) };
+        check_gradients(&blueprint(objective, Activation::Gelu), &with_own);
+        let differences = Targets::Values(noise(9, 0.6));
+        check_gradients(&blueprint(objective, Activation::Gelu), &differences);
         let values = Targets::Values(vec![0.5, -1.0, 2.0]);
         check_gradients(&blueprint(Objective::Regression, Activation::Gelu), &values);
     }

@@ -1,10 +1,8 @@
-//! `parallel-adapter`, forward; backward is autograd's.
+//! The chain of adapters, forward; backward is autograd's.
 //!
-//! The formulas are at [`Architecture::ParallelAdapter`](mobillm_adapter_portable::Architecture).
+//! The formulas are at [`Architecture`](mobillm_adapter_portable::Architecture).
 
-use mobillm_adapter_portable::{
-    Activation, Architecture, Blueprint, LAYER_NORM_EPSILON, PooledRows, Targets,
-};
+use mobillm_adapter_portable::{Activation, Blueprint, LAYER_NORM_EPSILON, PooledRows, Targets};
 use mobillm_core::activations::ActivationBatch;
 use tch::{Device, Reduction, TchError, Tensor};
 
@@ -51,6 +49,7 @@ fn forward(
     let (adapters, [gates, head, bias]) = blueprint.by_place(weights);
     let (device, hidden) = (head.device(), blueprint.hidden);
     let mu = gates.f_sigmoid()?;
+    let activation = blueprint.architecture.bottleneck().activation;
     let mut carried: Option<Tensor> = None;
     for (tap, weights) in adapters.iter().enumerate() {
         let own = matrix(&rows.gather(batch.tap(tap), hidden), rows.rows(), hidden, device)?;
@@ -58,7 +57,7 @@ fn forward(
             Some(before) => Some((before, mu.f_select(0, tap as i64 - 1)?)),
             None => None,
         };
-        carried = Some(adapter(blueprint.architecture, weights, &own, predecessor)?);
+        carried = Some(adapter(activation, weights, &own, predecessor)?);
     }
     let last = carried.ok_or_else(|| TchError::Shape("a network without taps".to_owned()))?;
     pool(rows, device)?.f_matmul(&last)?.f_matmul(head)?.f_add(bias)
@@ -66,12 +65,11 @@ fn forward(
 
 /// `h_t` from `A_t` and, but for the first adapter, `h_(t-1)` and `mu_t`.
 fn adapter(
-    architecture: Architecture,
+    activation: Activation,
     [gain, bias, down, up]: &[Tensor; 4],
     own: &Tensor,
     predecessor: Option<(&Tensor, Tensor)>,
 ) -> Result<Tensor, TchError> {
-    let Architecture::ParallelAdapter { activation, .. } = architecture;
     let epsilon = f64::from(LAYER_NORM_EPSILON);
     let own = own.f_layer_norm(gain.size(), Some(gain), Some(bias), epsilon, false)?;
     let input = match predecessor {
@@ -98,16 +96,19 @@ fn pool(rows: &PooledRows, device: Device) -> Result<Tensor, TchError> {
 
 /// The mean loss over the samples.
 fn loss(outputs: &Tensor, targets: &Targets) -> Result<Tensor, TchError> {
-    let device = outputs.device();
+    let (device, (samples, width)) = (outputs.device(), outputs.size2()?);
+    let like_outputs = |values| matrix(values, samples as usize, width as usize, device);
     match targets {
         Targets::Values(values) => {
-            outputs.f_mse_loss(&matrix(values, values.len(), 1, device)?, Reduction::Mean)
+            let squares = outputs.f_mse_loss(&like_outputs(values)?, Reduction::Sum)?;
+            squares.f_div_scalar(samples)
         }
-        Targets::Classes(classes) => {
+        Targets::Classes { classes, own } => {
             let classes: Vec<i64> = classes.iter().map(|&class| class.into()).collect();
             let classes = Tensor::f_from_slice(&classes)?.f_to_device(device)?;
+            let logits = outputs.f_add(&like_outputs(own)?)?;
             let (weight, ignore, smoothing) = (None::<&Tensor>, -100, 0.0);
-            outputs.f_cross_entropy_loss(&classes, weight, Reduction::Mean, ignore, smoothing)
+            logits.f_cross_entropy_loss(&classes, weight, Reduction::Mean, ignore, smoothing)
         }
     }
 }

@@ -1,0 +1,130 @@
+//! One run: device and server as two processes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use mobillm::RunError;
+use mobillm::run::RunFolder;
+use mobillm::run::file::replace;
+use mobillm_report::Outcome;
+
+use super::half::{Half, TICK, file};
+use super::interrupts::Interrupts;
+use super::variant::{ANY_PORT, Variant};
+
+/// How long a server may take to end after its device, which leaves it nothing to train.
+const LAST_WORDS: Duration = Duration::from_secs(60);
+
+// The commands, and the folders that they write in the folder of a run.
+const DEVICE: &str = "device";
+const SERVER: &str = "server";
+
+/// Where the server of a run listens. A run goes on only with the very config that it was begun with, of
+/// which the address is a part.
+const ADDRESS: &str = "address";
+
+/// The folder in `runs` of the run of `variant` with `seed`.
+pub(super) fn folder(variant: &Variant, seed: u64, runs: &Path) -> PathBuf {
+    variant.folder(runs).join(format!("seed-{seed}"))
+}
+
+/// What has come of the run in `folder` before, if it is finished.
+///
+/// # Errors
+/// If its figures cannot be read.
+pub(super) fn finished(folder: &Path) -> Result<Option<Outcome>, RunError> {
+    let summary = RunFolder::summary(&folder.join(DEVICE))?;
+    Ok(summary.map(|summary| Outcome::Finished(Box::new(summary))))
+}
+
+/// Runs `variant` with `seed` in its folder in `runs`, or goes on with what is there. `None` if it was
+/// stopped.
+///
+/// # Errors
+/// If a process cannot be started or a file not be written. What a process fails with is an outcome.
+pub(super) fn run(
+    variant: &Variant,
+    seed: u64,
+    runs: &Path,
+    interrupts: &Interrupts,
+) -> Result<Option<Outcome>, RunError> {
+    let config = variant.write(runs)?;
+    let folder = folder(variant, seed, runs);
+    fs::create_dir_all(&folder).map_err(file("make the folder", &folder))?;
+    let start = |name, address: &str| {
+        Half::start(name, &config, &variant.sets(seed, address), &folder, interrupts)
+    };
+    let address = folder.join(ADDRESS);
+    let listen = match address.exists() {
+        true => fs::read_to_string(&address).map_err(file("read", &address))?,
+        false => ANY_PORT.to_owned(),
+    };
+    let mut server = start(SERVER, &listen)?;
+    let listening = loop {
+        if let Some(address) = server.address() {
+            break address;
+        }
+        if server.ended()?.is_some() {
+            return Ok(Some(failed(server.reason())));
+        }
+        if interrupts.stop() {
+            return Ok(None);
+        }
+        sleep(TICK);
+    };
+    replace(&address, listening.as_bytes())?;
+    let mut device = start(DEVICE, &listening)?;
+    while device.ended()?.is_none() && !server.has_failed()? {
+        if interrupts.stop() {
+            // Both at the same time; they are waited for where they are dropped.
+            device.ask_to_stop();
+            server.ask_to_stop();
+            return Ok(None);
+        }
+        sleep(TICK);
+    }
+    end(device, server, &folder, interrupts)
+}
+
+/// What has come of a run of which one half has ended.
+fn end(
+    mut device: Half<'_>,
+    mut server: Half<'_>,
+    folder: &Path,
+    interrupts: &Interrupts,
+) -> Result<Option<Outcome>, RunError> {
+    let trained = device.ended()?.is_some_and(|status| status.success());
+    if trained {
+        server.wait(LAST_WORDS)?;
+        if interrupts.stop_at_once() {
+            return Ok(None);
+        }
+    }
+    let server_is_late = trained && server.ended()?.is_none();
+    // Alone, neither is of any use.
+    device.end()?;
+    server.end()?;
+    let reason = if server.has_failed()? {
+        // It tells the device, whose words then say the same.
+        server.reason()
+    } else if server_is_late {
+        format!("server: it did not end within {} s of its device", LAST_WORDS.as_secs())
+    } else if trained {
+        return finished(folder);
+    } else {
+        device.reason()
+    };
+    if trained {
+        // What failed must not look as if it were finished: it is tried again, from its beginning.
+        let server = folder.join(SERVER);
+        RunFolder::clear(&folder.join(DEVICE))?;
+        fs::remove_dir_all(&server).map_err(file("remove", server))?;
+    }
+    Ok(Some(failed(reason)))
+}
+
+fn failed(reason: String) -> Outcome {
+    Outcome::Failed { reason }
+}

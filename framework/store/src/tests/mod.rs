@@ -1,0 +1,10 @@
+//! The laws of the store.
+
+mod crash;
+mod damage;
+mod full;
+mod killed;
+mod model;
+mod read_ahead;
+pub mod samples;
+mod version;
