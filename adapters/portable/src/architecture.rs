@@ -52,6 +52,7 @@ pub enum Architecture {
 /// The options of a chain of adapters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
 pub struct Bottleneck {
     /// Width of each adapter's bottleneck.
     #[schemars(range(min = 1, max = 4096))]

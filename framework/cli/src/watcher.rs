@@ -51,6 +51,8 @@ impl Watcher {
             "bytes" => {
                 "{msg:>16} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}".to_owned()
             }
+            // Too few to tell from one how long the next will take.
+            "runs" => "{msg:>16} [{bar:30}] {pos}/{len} runs {elapsed}".to_owned(),
             unit => {
                 format!("{{msg:>16}} [{{bar:30}}] {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left")
             }

@@ -70,7 +70,6 @@ impl Matrix {
         let done: usize = self.compared.iter().map(|variant| variant.runs.len()).sum();
         let bar = watcher.bar("", (done + open.len()) as u64, "runs");
         bar.set_position(done as u64);
-        bar.reset_eta();
         bar.enable_steady_tick(Duration::from_millis(500));
         for cell in open {
             self.run_one(cell, interrupts, watcher, &bar)?;

@@ -260,6 +260,21 @@ fn every_mistake_of_every_config_is_told_at_once() {
 }
 
 #[test]
+fn a_wrapper_around_a_transport_stays() {
+    let setup = setup();
+    let slow = "schema = 1\nextends = \"toy.toml\"\n[link.transport]\ntype = \"link-emulator\"\n\
+                latency_ms = 5.0\ninner = { type = \"in-memory\" }\n";
+    setup.write("slow.toml", slow);
+    let one = ["--seeds", "1", "--set", "training.epochs=1", "--json"];
+    let comparison = setup.json(&[&["compare", "slow.toml", "--out", "out"], &one[..]].concat());
+    let transport = &comparison["variants"][0]["config"]["link"]["transport"];
+    let types = (&transport["type"], &transport["inner"]["type"]);
+    assert_eq!(types, (&"link-emulator".into(), &"tcp".into()));
+    let emulated = &outcome(&comparison, "slow", 0)["finished"]["link"]["emulated"];
+    assert!(emulated["up_seconds"].as_f64() > Some(0.0), "{comparison}");
+}
+
+#[test]
 fn a_quiet_comparison_says_nothing_but_its_result() {
     let setup = setup();
     let more = ["--quiet", "--seeds=1", "--set", "training.epochs=1", "--target=2"];

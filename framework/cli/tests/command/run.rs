@@ -56,7 +56,7 @@ fn the_json_of_a_run_is_its_summary_and_nothing_else() {
     let summary = setup.json(&["run", "toy.toml", "--out", "run", "--json"]);
     let written = fs::read(setup.path("run/summary.json")).unwrap();
     assert_eq!(summary, serde_json::from_slice::<serde_json::Value>(&written).unwrap());
-    assert_eq!(summary["format"], 1);
+    assert_eq!(summary["format"], 2);
     assert_eq!(summary["variant"], "toy");
     assert_eq!(summary["eval"]["metric"], "accuracy");
     assert!(summary["device"]["peak_rss_bytes"].is_null(), "device and server share a process");

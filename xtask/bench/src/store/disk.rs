@@ -36,7 +36,7 @@ pub fn make_cold(file: &File) -> Result<(), Error> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(fadvise(file, 0, None, Advice::Sequential)?)
+    Ok(fadvise(file, 0, None, Advice::Normal)?)
 }
 
 /// Bytes of this process's memory now; from here on [`peak`] is counted.
