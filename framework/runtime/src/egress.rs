@@ -83,7 +83,7 @@ impl Egress {
             |frame, field: &str, per, bytes| Field { frame, field: field.into(), per, bytes };
         let mut fields = vec![
             field("Hello", HELLO, Per::Session, hello),
-            field("Open", "micro-batch number and sample count", Per::MicroBatch, 13),
+            field("Open", "micro-batch number and sample count", Per::MicroBatch, 9),
             field("Open", "sample id (keyed PRF of the row number)", Per::Sample, 8),
             field("Open", "number of selected tokens", Per::Sample, 4),
             field(
@@ -102,11 +102,11 @@ impl Egress {
                 "Supervise",
                 "micro-batch number, sample count, kind and count of numbers",
                 Per::MicroBatch,
-                16,
+                12,
             ),
             field("Supervise", supervised(kind, objective), Per::Sample, supervision),
             field("Step", "step number and sample count", Per::Step, 13),
-            field("Step", "sample id", Per::StepSample, 8),
+            field("Step", "place of a sample in the session", Per::StepSample, 4),
         ];
         if overhead > 0 {
             fields.push(field(

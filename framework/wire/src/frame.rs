@@ -9,7 +9,7 @@ use crate::handshake::{Hello, Refusal, Welcome};
 use crate::{VERSION, WireError};
 
 /// Bytes before the payload in a tap frame: kind, micro-batch, tap.
-pub const TAP_HEADER_BYTES: usize = 1 + 8 + 2;
+pub const TAP_HEADER_BYTES: usize = 1 + 4 + 2;
 
 /// Bytes of an Ack frame.
 pub const ACK_BYTES: usize = 1 + 8 + 4 + 4 + 8 + 8;
@@ -47,7 +47,7 @@ pub enum Frame {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {
     /// Its number, unique in a session.
-    pub micro_batch: u64,
+    pub micro_batch: u32,
     /// For each sample its name and the positions of its selected tokens.
     pub samples: Vec<(SampleId, Vec<u32>)>,
 }
@@ -56,7 +56,7 @@ pub struct Open {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tap {
     /// The micro-batch.
-    pub micro_batch: u64,
+    pub micro_batch: u32,
     /// Index among the tapped layers.
     pub tap: u16,
     payload: Bytes,
@@ -74,13 +74,13 @@ impl Tap {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Supervise {
     /// The micro-batch.
-    pub micro_batch: u64,
+    pub micro_batch: u32,
     supervision: Vec<Supervision>,
 }
 
 impl Supervise {
     /// A frame of what a policy has cleared, one for each sample and all of one kind and width.
-    pub fn new(micro_batch: u64, cleared: &[ClearedSupervision]) -> Self {
+    pub fn new(micro_batch: u32, cleared: &[ClearedSupervision]) -> Self {
         let supervision = cleared.iter().map(|cleared| cleared.supervision().clone()).collect();
         Self { micro_batch, supervision }
     }
@@ -96,8 +96,8 @@ impl Supervise {
 pub struct Step {
     /// The step, counted from 0 over all epochs.
     pub step: u64,
-    /// Its samples, all complete.
-    pub samples: Vec<SampleId>,
+    /// Its samples, all complete: the place of each among all that were opened in the session.
+    pub samples: Vec<u32>,
 }
 
 /// A step was trained.
@@ -152,7 +152,7 @@ mod kind {
 /// # Errors
 /// As [`quantizer::encode`].
 pub fn encode_tap(
-    micro_batch: u64,
+    micro_batch: u32,
     tap: u16,
     quantizer: &dyn Quantizer,
     cleared: &Cleared,
@@ -205,7 +205,7 @@ impl Frame {
                 out.push(kind::STEP);
                 out.extend_from_slice(&step.step.to_le_bytes());
                 out.extend_from_slice(&(step.samples.len() as u32).to_le_bytes());
-                step.samples.iter().for_each(|id| out.extend_from_slice(&id.0.to_le_bytes()));
+                step.samples.iter().for_each(|place| out.extend_from_slice(&place.to_le_bytes()));
             }
             Self::Ack(ack) => {
                 out.push(kind::ACK);
@@ -246,7 +246,7 @@ impl Frame {
             kind::REFUSE => Self::Refuse(reader.json("Refuse")?),
             kind::OPEN => Self::Open(read_open(&mut reader)?),
             kind::TAP => Self::Tap(Tap {
-                micro_batch: reader.u64("micro-batch")?,
+                micro_batch: reader.u32("micro-batch")?,
                 tap: reader.u16("tap")?,
                 payload: reader.rest(),
             }),
@@ -254,8 +254,8 @@ impl Frame {
             kind::STEP => Self::Step(Step {
                 step: reader.u64("step")?,
                 samples: {
-                    let count = reader.count("samples", 8)?;
-                    (0..count).map(|_| reader.u64("id").map(SampleId)).collect::<Result<_, _>>()?
+                    let count = reader.count("samples", 4)?;
+                    (0..count).map(|_| reader.u32("sample")).collect::<Result<_, _>>()?
                 },
             }),
             kind::ACK => Self::Ack(Ack {
@@ -310,7 +310,7 @@ fn write_open(out: &mut Vec<u8>, open: &Open) {
 const MAX_ROWS: usize = 1 << 23;
 
 fn read_open(reader: &mut Reader) -> Result<Open, WireError> {
-    let micro_batch = reader.u64("micro-batch")?;
+    let micro_batch = reader.u32("micro-batch")?;
     let count = reader.count("samples", 12)?;
     let (mut samples, mut total) = (Vec::with_capacity(count), 0);
     for _ in 0..count {
@@ -347,7 +347,7 @@ fn write_supervise(out: &mut Vec<u8>, supervise: &Supervise) {
 }
 
 fn read_supervise(reader: &mut Reader) -> Result<Supervise, WireError> {
-    let micro_batch = reader.u64("micro-batch")?;
+    let micro_batch = reader.u32("micro-batch")?;
     let samples = reader.u32("samples")? as usize;
     let (code, numbers) = (reader.u8("supervision")?, usize::from(reader.u16("numbers")?));
     let bytes = reader.rest();

@@ -27,6 +27,8 @@ pub enum Event {
 }
 
 struct OpenBatch {
+    /// The place of its first sample among all that were opened.
+    first: u32,
     samples: Vec<(SampleId, Vec<u32>)>,
     /// For each tap, the payload's rows.
     taps: Vec<Option<Bytes>>,
@@ -38,8 +40,11 @@ pub struct Inbox {
     taps: usize,
     hidden: usize,
     next_step: u64,
-    open: HashMap<u64, OpenBatch>,
-    complete: HashMap<SampleId, EncodedSample>,
+    /// Samples that were opened so far.
+    opened: u32,
+    open: HashMap<u32, OpenBatch>,
+    /// Samples that no step has named yet, by their place among all that were opened.
+    complete: HashMap<u32, EncodedSample>,
     finished: bool,
 }
 
@@ -48,7 +53,7 @@ impl Inbox {
     /// one whose samples the server still needs.
     pub fn new(quantizer: Arc<dyn Quantizer>, taps: usize, hidden: usize, next_step: u64) -> Self {
         let (open, complete) = (HashMap::new(), HashMap::new());
-        Self { quantizer, taps, hidden, next_step, open, complete, finished: false }
+        Self { quantizer, taps, hidden, next_step, opened: 0, open, complete, finished: false }
     }
 
     /// The step that is expected next.
@@ -83,11 +88,14 @@ impl Inbox {
         if self.open.contains_key(&open.micro_batch) {
             return refuse(format!("micro-batch {} is open already", open.micro_batch));
         }
-        if let Some((id, _)) = open.samples.iter().find(|(id, _)| self.complete.contains_key(id)) {
-            return refuse(format!("sample {id} is here already"));
-        }
+        let first = self.opened;
+        let samples = u32::try_from(open.samples.len()).ok();
+        let Some(opened) = samples.and_then(|samples| first.checked_add(samples)) else {
+            return refuse(format!("a session has at most {} samples", u32::MAX));
+        };
+        self.opened = opened;
         let taps = vec![None; self.taps];
-        self.open.insert(open.micro_batch, OpenBatch { samples: open.samples, taps });
+        self.open.insert(open.micro_batch, OpenBatch { first, samples: open.samples, taps });
         Ok(())
     }
 
@@ -130,14 +138,12 @@ impl Inbox {
         };
         let row_bytes = self.quantizer.row_bytes(self.hidden);
         let mut start = 0;
-        for ((id, positions), supervision) in open.samples.into_iter().zip(supervision) {
+        let samples = open.samples.into_iter().zip(supervision);
+        for (place, ((id, positions), supervision)) in (open.first..).zip(samples) {
             let end = start + positions.len() * row_bytes;
             let taps = taps.iter().map(|tap| tap.slice(start..end)).collect();
             start = end;
-            let sample = EncodedSample { id, positions, taps, supervision };
-            if self.complete.insert(id, sample).is_some() {
-                return refuse(format!("sample {id} came twice"));
-            }
+            self.complete.insert(place, EncodedSample { id, positions, taps, supervision });
         }
         Ok(())
     }
@@ -149,10 +155,10 @@ impl Inbox {
             return refuse(format!("expected step {}, got {}", self.next_step, step.step));
         }
         let mut samples = Vec::with_capacity(step.samples.len());
-        for id in &step.samples {
-            match self.complete.remove(id) {
+        for place in &step.samples {
+            match self.complete.remove(place) {
                 Some(sample) => samples.push(sample),
-                None => return refuse(format!("step {}: sample {id} is not here", step.step)),
+                None => return refuse(format!("step {}: sample {place} is not here", step.step)),
             }
         }
         if step.step < self.next_step {
@@ -167,6 +173,6 @@ fn order(frame: &Frame, problem: String) -> WireError {
     WireError::Order { frame: frame.name(), problem }
 }
 
-fn not_open(frame: &'static str, micro_batch: u64) -> WireError {
+fn not_open(frame: &'static str, micro_batch: u32) -> WireError {
     WireError::Order { frame, problem: format!("micro-batch {micro_batch} is not open") }
 }

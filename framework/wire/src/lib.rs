@@ -76,7 +76,7 @@ pub enum WireError {
     #[error("micro-batch {micro_batch}, tap {tap}: {source}")]
     Payload {
         /// The micro-batch.
-        micro_batch: u64,
+        micro_batch: u32,
         /// The index of the tapped layer.
         tap: usize,
         /// What is wrong with it.

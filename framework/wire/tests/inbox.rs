@@ -33,13 +33,13 @@ fn payload(rows: usize) -> Bytes {
     out.into()
 }
 
-fn open(micro_batch: u64, samples: &[(u64, u32)]) -> Frame {
+fn open(micro_batch: u32, samples: &[(u64, u32)]) -> Frame {
     let samples = samples.iter().map(|&(id, rows)| (SampleId(id), (0..rows).collect())).collect();
     Frame::Open(Open { micro_batch, samples })
 }
 
 /// A tap or supervision as it comes from a device: only a policy's clearance makes one here.
-fn tap(micro_batch: u64, tap: u16, rows: usize) -> Frame {
+fn tap(micro_batch: u32, tap: u16, rows: usize) -> Frame {
     let mut bytes = vec![5];
     bytes.extend(micro_batch.to_le_bytes());
     bytes.extend(tap.to_le_bytes());
@@ -47,7 +47,7 @@ fn tap(micro_batch: u64, tap: u16, rows: usize) -> Frame {
     Frame::parse(bytes.into()).unwrap()
 }
 
-fn supervise(micro_batch: u64, labels: &[u32]) -> Frame {
+fn supervise(micro_batch: u32, labels: &[u32]) -> Frame {
     let mut bytes = vec![6];
     bytes.extend(micro_batch.to_le_bytes());
     bytes.extend((labels.len() as u32).to_le_bytes());
@@ -56,8 +56,8 @@ fn supervise(micro_batch: u64, labels: &[u32]) -> Frame {
     Frame::parse(bytes.into()).unwrap()
 }
 
-fn step(step: u64, samples: &[u64]) -> Frame {
-    Frame::Step(Step { step, samples: samples.iter().map(|&id| SampleId(id)).collect() })
+fn step(step: u64, places: &[u32]) -> Frame {
+    Frame::Step(Step { step, samples: places.to_vec() })
 }
 
 fn inbox(next_step: u64) -> Inbox {
@@ -70,7 +70,7 @@ fn a_micro_batch_is_cut_into_samples() {
     for frame in [open(0, &[(7, 2), (9, 1)]), tap(0, 1, 3), tap(0, 0, 3), supervise(0, &[1, 0])] {
         assert_eq!(inbox.receive(frame).unwrap(), Event::Waiting);
     }
-    let Event::Step { step: 0, samples } = inbox.receive(step(0, &[9, 7])).unwrap() else {
+    let Event::Step { step: 0, samples } = inbox.receive(step(0, &[1, 0])).unwrap() else {
         panic!("expected step 0");
     };
     let row_bytes = quantizer().row_bytes(HIDDEN);
@@ -88,7 +88,7 @@ fn a_resumed_device_may_send_old_steps_again() {
     for frame in [open(0, &[(7, 1)]), tap(0, 0, 1), tap(0, 1, 1), supervise(0, &[1])] {
         inbox.receive(frame).unwrap();
     }
-    assert_eq!(inbox.receive(step(3, &[7])).unwrap(), Event::Waiting);
+    assert_eq!(inbox.receive(step(3, &[0])).unwrap(), Event::Waiting);
     assert_eq!(inbox.next_step(), 4);
 }
 
@@ -109,8 +109,15 @@ fn what_is_out_of_order_is_refused_with_what_was_expected() {
     assert!(refused(early).contains("has not had all 2 taps"));
     let fewer = vec![open(0, &[(1, 1)]), tap(0, 0, 1), tap(0, 1, 1), supervise(0, &[])];
     assert!(refused(fewer).contains("has 1 samples, got 0"));
-    let same = vec![open(0, &[(1, 1), (1, 1)]), tap(0, 0, 2), tap(0, 1, 2), supervise(0, &[0, 0])];
-    assert!(refused(same).contains("came twice"));
+    let trained = vec![
+        open(0, &[(1, 1)]),
+        tap(0, 0, 1),
+        tap(0, 1, 1),
+        supervise(0, &[0]),
+        step(0, &[0]),
+        step(1, &[0]),
+    ];
+    assert!(refused(trained).contains("step 1: sample 0 is not here"));
     assert!(refused(vec![step(1, &[])]).contains("expected step 0, got 1"));
     assert!(refused(vec![step(0, &[3])]).contains("is not here"));
     assert!(

@@ -111,7 +111,9 @@ pub(super) struct Session<'a, 't> {
     pub(super) watch: &'a Watch<'a>,
     pub(super) key: RunKey,
     /// Micro-batches sent.
-    pub(super) micro_batches: u64,
+    pub(super) micro_batches: u32,
+    /// Samples sent.
+    pub(super) samples: u32,
     ledger: Ledger,
     held_out: HeldOut,
     /// Steps that the server had trained when the session began.
@@ -161,6 +163,7 @@ impl<'a, 't> Session<'a, 't> {
             trained: next_step,
             stored: stored_steps,
             micro_batches: 0,
+            samples: 0,
             meter,
         })
     }

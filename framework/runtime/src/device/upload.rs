@@ -1,5 +1,6 @@
 //! The device's way out: a window of steps goes forward, micro-batch by micro-batch, tap by tap.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -24,16 +25,16 @@ impl Session<'_, '_> {
         let epoch = schedule.epoch_of_step(window.steps.start);
         let mut steps = window.steps.clone().map(|step| (step, schedule.rows_of_step(step)));
         let mut next = steps.next();
-        let mut sent = vec![false; self.job.prepared.train.tokens.len()];
+        // The place of each row among all that were sent in this session.
+        let mut sent = HashMap::new();
         for rows in &window.micro_batches {
             self.watch.check()?;
             self.take_what_has_come()?;
+            sent.extend(rows.iter().copied().zip(self.samples..));
             self.send_micro_batch(rows, epoch)?;
-            rows.iter().for_each(|&row| sent[row] = true);
             while let Some((step, rows)) = &next
-                && rows.iter().all(|&row| sent[row])
+                && let Some(samples) = rows.iter().map(|row| sent.get(row).copied()).collect()
             {
-                let samples = rows.iter().map(|&row| self.key.sample_id(row as u64)).collect();
                 let frame = Frame::Step(Step { step: *step, samples }).encode();
                 self.send(frame, Lane::Control, epoch)?;
                 next = steps.next();
@@ -50,6 +51,7 @@ impl Session<'_, '_> {
             rows.iter().map(|&row| self.key.sample_id(row as u64)).collect();
         let micro_batch = self.micro_batches;
         self.micro_batches += 1;
+        self.samples += rows.len() as u32;
         let outgoing = Outgoing { link: self.link, watch: self.watch };
         let (mut bytes, mut waited) = (0, 0.0);
         let quantizer = &*self.job.quantizer;
@@ -83,7 +85,7 @@ impl Session<'_, '_> {
         rows: &[usize],
         samples: &[SampleId],
         own: &Array2<f32>,
-        micro_batch: u64,
+        micro_batch: u32,
     ) -> Result<Bytes, RunError> {
         let tag = self.job.policy_tag;
         let truths = &self.job.prepared.train.truths;

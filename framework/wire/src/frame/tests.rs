@@ -25,15 +25,15 @@ fn frames() -> impl Strategy<Value = Frame> {
     ];
     let bytes = proptest::collection::vec(any::<u8>(), 0..99).prop_map(Bytes::from);
     prop_oneof![
-        (any::<u64>(), samples)
+        (any::<u32>(), samples)
             .prop_map(|(micro_batch, samples)| { Frame::Open(Open { micro_batch, samples }) }),
-        (any::<u64>(), any::<u16>(), bytes.clone()).prop_map(|(micro_batch, tap, payload)| {
+        (any::<u32>(), any::<u16>(), bytes.clone()).prop_map(|(micro_batch, tap, payload)| {
             Frame::Tap(Tap { micro_batch, tap, payload })
         }),
-        (any::<u64>(), supervision).prop_map(|(micro_batch, supervision)| Frame::Supervise(
+        (any::<u32>(), supervision).prop_map(|(micro_batch, supervision)| Frame::Supervise(
             Supervise { micro_batch, supervision }
         )),
-        (any::<u64>(), proptest::collection::vec(any::<u64>().prop_map(SampleId), 0..9))
+        (any::<u64>(), proptest::collection::vec(any::<u32>(), 0..9))
             .prop_map(|(step, samples)| Frame::Step(Step { step, samples })),
         (any::<u64>(), any::<u32>(), -1e9f32..1e9, 0.0..1.0, 0.0..9.0).prop_map(
             |(step, samples, loss, learning_rate, seconds)| {
@@ -78,16 +78,13 @@ fn the_layout_is_the_one_of_the_specification() {
     let samples = vec![(SampleId(1), vec![0, 1]), (SampleId(2), vec![5])];
     assert_eq!(
         hex(Frame::Open(Open { micro_batch: 3, samples })),
-        "040300000000000000020000000100000000000000040000000200000000000000\
+        "0403000000020000000100000000000000040000000200000000000000\
          0300000005000000"
     );
     let payload = Bytes::from_static(&[0xaa]);
-    assert_eq!(
-        hex(Frame::Tap(Tap { micro_batch: 3, tap: 2, payload })),
-        "0503000000000000000200aa"
-    );
+    assert_eq!(hex(Frame::Tap(Tap { micro_batch: 3, tap: 2, payload })), "05030000000200aa");
     let supervise = |supervision| hex(Frame::Supervise(Supervise { micro_batch: 3, supervision }));
-    let head = "060300000000000000";
+    let head = "0603000000";
     let labels = vec![Supervision::Label(1), Supervision::Label(0)];
     assert_eq!(supervise(labels), format!("{head}020000000001000100000000000000"));
     let value = vec![Supervision::Value(1.0)];
@@ -97,8 +94,8 @@ fn the_layout_is_the_one_of_the_specification() {
     let both = vec![Supervision::LabelAndOwn(1, vec![2.0])];
     assert_eq!(supervise(both), format!("{head}010000000302000100000000000040"));
     assert_eq!(
-        hex(Frame::Step(Step { step: 4, samples: vec![SampleId(2)] })),
-        "070400000000000000010000000200000000000000"
+        hex(Frame::Step(Step { step: 4, samples: vec![2] })),
+        "0704000000000000000100000002000000"
     );
     let ack = Ack { step: 4, samples: 1, loss: 0.5, learning_rate: 0.25, seconds: 2.0 };
     let ack = hex(Frame::Ack(ack));
@@ -114,7 +111,7 @@ fn the_layout_is_the_one_of_the_specification() {
 #[test]
 fn rows_without_bytes_are_bounded() {
     let mut bytes = vec![kind::OPEN];
-    bytes.extend_from_slice(&0u64.to_le_bytes());
+    bytes.extend_from_slice(&0u32.to_le_bytes());
     bytes.extend_from_slice(&100u32.to_le_bytes());
     for id in 0u64..100 {
         bytes.extend_from_slice(&id.to_le_bytes());
@@ -137,7 +134,7 @@ fn a_count_that_cannot_be_there_is_refused_before_anything_is_allocated() {
 fn supervision_whose_size_cannot_be_is_refused() {
     let refused = |samples: u32, code: u8, numbers: u16, bytes: usize| {
         let mut frame = vec![kind::SUPERVISE];
-        frame.extend_from_slice(&0u64.to_le_bytes());
+        frame.extend_from_slice(&0u32.to_le_bytes());
         frame.extend_from_slice(&samples.to_le_bytes());
         frame.push(code);
         frame.extend_from_slice(&numbers.to_le_bytes());
