@@ -9,13 +9,16 @@ use mobillm_core::sample::EncodedSample;
 use crate::error::StoreError;
 use crate::view::View;
 
-/// Most bytes of records that are read before somebody asks for them, unless a single one is larger.
+/// Most bytes of samples that are read before somebody asks for them, unless a single one is larger.
 pub const READ_AHEAD_BYTES: usize = 16 << 20;
 
 /// A portion is what one thread reads at a time: large enough for the disk to do many reads at once,
 /// small enough for all threads to be busy within [`READ_AHEAD_BYTES`].
 const PORTION_BYTES: usize = READ_AHEAD_BYTES / 32;
 const PORTION_SAMPLES: usize = 64;
+
+/// What a sample of a few rows takes in memory beside its record: small ones are mostly this.
+const SAMPLE_BYTES: usize = 1 << 10;
 
 const THREADS: usize = 8;
 
@@ -94,7 +97,7 @@ impl Prefetch {
         let (mut ordinals, mut bytes) = (Vec::new(), 0);
         while bytes < PORTION_BYTES && ordinals.len() < PORTION_SAMPLES {
             let Some(ordinal) = self.order.next() else { break };
-            bytes += self.view.length(ordinal);
+            bytes += self.view.length(ordinal) + SAMPLE_BYTES;
             ordinals.push(ordinal);
         }
         (ordinals, bytes)

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use mobillm::RunError;
 use mobillm::run::RunFolder;
-use mobillm::run::file::replace;
 use mobillm_report::Outcome;
 
 use super::half::{Half, TICK, file};
@@ -20,10 +19,6 @@ const LAST_WORDS: Duration = Duration::from_secs(60);
 // The commands, and the folders that they write in the folder of a run.
 const DEVICE: &str = "device";
 const SERVER: &str = "server";
-
-/// Where the server of a run listens. A run goes on only with the very config that it was begun with, of
-/// which the address is a part.
-const ADDRESS: &str = "address";
 
 /// The folder in `runs` of the run of `variant` with `seed`.
 pub(super) fn folder(variant: &Variant, seed: u64, runs: &Path) -> PathBuf {
@@ -56,12 +51,7 @@ pub(super) fn run(
     let start = |name, address: &str| {
         Half::start(name, &config, &variant.sets(seed, address), &folder, interrupts)
     };
-    let address = folder.join(ADDRESS);
-    let listen = match address.exists() {
-        true => fs::read_to_string(&address).map_err(file("read", &address))?,
-        false => ANY_PORT.to_owned(),
-    };
-    let mut server = start(SERVER, &listen)?;
+    let mut server = start(SERVER, ANY_PORT)?;
     let listening = loop {
         if let Some(address) = server.address() {
             break address;
@@ -74,7 +64,6 @@ pub(super) fn run(
         }
         sleep(TICK);
     };
-    replace(&address, listening.as_bytes())?;
     let mut device = start(DEVICE, &listening)?;
     while device.ended()?.is_none() && !server.has_failed()? {
         if interrupts.stop() {

@@ -84,7 +84,21 @@ impl TapPath {
             Ok(())
         };
         let head = backbone.forward(&tokens, &ForwardContext::default(), &mut sink);
-        self.own.predict(head.map_err(unwrap_sink)?, tokens.samples()).ok_or_else(no_head)
+        let own = self.own.predict(head.map_err(unwrap_sink)?, tokens.samples());
+        finite(own.ok_or_else(no_head)?)
+    }
+}
+
+fn finite(own: Array2<f32>) -> Result<Array2<f32>, RunError> {
+    match own.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        None => Ok(own),
+        Some(((sample, output), value)) => {
+            let problem = format!(
+                "output {output} of the model's own head is {value}; expected finite numbers (a \
+                 damaged weight file or an overflow in low precision gives such values)"
+            );
+            Err(BackboneError::Batch { sample, problem }.into())
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod server;
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -128,7 +129,8 @@ impl<'a> DeviceSide<'a> {
             RunFolder::clear(&options.out)?;
         }
         let work = Work {
-            config: Fingerprint::of(toml.as_bytes()),
+            config: fingerprint(&toml)
+                .map_err(RunError::file("read again the config of", &options.variant))?,
             data: prepared.fingerprint,
             bundle: assembly.info.bundle,
         };
@@ -211,6 +213,15 @@ pub fn prepare_data(
         micro_batch: size(device.micro_batch),
     };
     prepare(dataset, &tokenizer, training.seed, sizes, watch)
+}
+
+/// Names a config whatever its transport: a server may come back at another address.
+fn fingerprint(toml: &str) -> io::Result<Fingerprint> {
+    let mut config: toml::Table = toml.parse().map_err(io::Error::other)?;
+    if let Some(link) = config.get_mut("link").and_then(toml::Value::as_table_mut) {
+        link.remove("transport");
+    }
+    Ok(Fingerprint::of(config.to_string().as_bytes()))
 }
 
 /// A head's outputs are the task's labels by their order alone; a model that names them otherwise may

@@ -9,15 +9,35 @@ use crate::error::RunError;
 /// What the names of temporary files begin with.
 const PARTIAL: &str = ".partial-";
 
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    /// Whoever the umask allows.
+    Shared,
+    /// Its owner.
+    Owner,
+}
+
 /// Replaces `path` by `bytes`: a temporary file beside it, fsync, rename. After a crash at any
 /// moment the old content is there or the new one.
 ///
 /// # Errors
 /// If it cannot be written, a full disk included; the old content is then still there.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    replace_for(Readers::Shared, path, bytes)
+}
+
+fn replace_for(readers: Readers, path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || {
-        let mut file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        // A temporary file is its owner's alone if nothing else is said.
+        #[cfg(unix)]
+        if readers == Readers::Shared {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let mut file = builder.prefix(PARTIAL).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
@@ -48,10 +68,22 @@ pub(crate) fn remove_partial(folder: &Path) -> Result<(), RunError> {
 /// # Errors
 /// As [`replace`].
 pub fn replace_json(path: &Path, value: &impl serde::Serialize) -> Result<(), RunError> {
+    replace(path, &to_json(path, value)?)
+}
+
+/// [`replace_json`] with a file that its owner alone may read.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_secret_json(path: &Path, value: &impl serde::Serialize) -> Result<(), RunError> {
+    replace_for(Readers::Owner, path, &to_json(path, value)?)
+}
+
+fn to_json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, RunError> {
     let mut json = serde_json::to_vec_pretty(value)
         .map_err(|error| RunError::file("write", path)(error.into()))?;
     json.push(b'\n');
-    replace(path, &json)
+    Ok(json)
 }
 
 /// Reads a JSON file that this crate wrote.
@@ -76,6 +108,22 @@ mod tests {
         remove_partial(folder.path()).unwrap();
         assert!(!folder.path().join(".partial-a1b2").exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let others = || fs::metadata(&path).unwrap().permissions().mode() & 0o077;
+        replace_secret_json(&path, &1).unwrap();
+        assert_eq!(others(), 0);
+        replace_json(&path, &1).unwrap();
+        // What the umask leaves of it is the user's business: a new file tells.
+        let beside = folder.path().join("beside");
+        fs::write(&beside, "x").unwrap();
+        assert_eq!(others(), fs::metadata(&beside).unwrap().permissions().mode() & 0o077);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use mobillm_wire::handshake::RunId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunError;
-use crate::run::file::{read_json, replace, replace_json};
+use crate::run::file::{read_json, replace, replace_json, replace_secret_json};
 use crate::run::lock;
 use crate::run::summary::{DeviceSummary, EpochSummary, LinkSummary, ServerSummary, Summary};
 
@@ -144,7 +144,7 @@ impl RunFolder {
                 wall_seconds: 0.0,
             };
             replace(&path.join(CONFIG), config_toml.as_bytes())?;
-            replace_json(&file, &state)?;
+            replace_secret_json(&file, &state)?;
             state
         };
         Ok(Self { path: path.to_owned(), state, _lock: lock })
@@ -185,7 +185,7 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written; the last one then stays.
     pub fn save(&self) -> Result<(), RunError> {
-        replace_json(&self.path.join(STATE), &self.state)
+        replace_secret_json(&self.path.join(STATE), &self.state)
     }
 
     /// Writes the adapter of the last epoch so far.
@@ -288,6 +288,17 @@ mod tests {
         let summary: Summary =
             serde_json::from_str(include_str!("../../fixtures/summary-v1.json")).unwrap();
         assert_eq!((summary.format, summary.epochs), (1, state.epochs));
+    }
+
+    #[test]
+    fn a_state_and_a_summary_of_version_2_are_still_read() {
+        let state: RunState =
+            serde_json::from_str(include_str!("../../fixtures/state-v2.json")).unwrap();
+        assert_eq!((state.format, state.own_prior.len()), (2, 2));
+        let summary: Summary =
+            serde_json::from_str(include_str!("../../fixtures/summary-v2.json")).unwrap();
+        assert_eq!((summary.format, &summary.link.emulated), (2, &state.link.emulated));
+        assert_eq!(summary.device.held_out_forwarded, 907);
     }
 
     #[test]

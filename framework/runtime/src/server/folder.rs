@@ -306,12 +306,21 @@ fn remove_checkpoints_but(folder: &Path, kept: Option<&str>) -> Result<(), RunEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mobillm_core::privacy::SupervisionKind;
 
     #[test]
     fn a_state_of_version_1_is_still_read() {
         let state: State =
             serde_json::from_str(include_str!("../../fixtures/server-v1.json")).unwrap();
         assert_eq!((state.format, state.next_step), (1, 12));
+    }
+
+    #[test]
+    fn a_state_of_version_2_is_still_read() {
+        let state: State =
+            serde_json::from_str(include_str!("../../fixtures/server-v2.json")).unwrap();
+        assert_eq!((state.samples, state.steps_per_epoch), (3627, 227));
+        assert_eq!(state.side_network.supervision, SupervisionKind::Difference);
     }
 
     #[test]
