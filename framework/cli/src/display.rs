@@ -52,6 +52,7 @@ pub(crate) fn summary(summary: &Summary, positive: Option<&str>) -> String {
         row("", &format!("F1 of {label}"), format!("{f1:.4}"));
     }
     row("device", "samples forward", device.samples_forwarded.to_string());
+    row("", "held-out rows forward", device.held_out_forwarded.to_string());
     row("", "forward passes", seconds(device.forward_seconds));
     row("", "evaluation", seconds(device.eval_seconds));
     if let Some(peak) = device.peak_rss_bytes {
@@ -60,9 +61,14 @@ pub(crate) fn summary(summary: &Summary, positive: Option<&str>) -> String {
     row("link", "up", bytes(link.bytes_up as f64));
     row("", "up per sample", bytes(link.bytes_up_per_sample));
     row("", "down", bytes(link.bytes_down as f64));
+    if let Some(emulated) = &link.emulated {
+        row("", "emulated, up", seconds(emulated.up_seconds));
+        row("", "emulated, down", seconds(emulated.down_seconds));
+    }
     row("server", "steps", server.steps.to_string());
     row("", "training", seconds(server.train_seconds));
-    row("together", "wall time", seconds(summary.wall_seconds));
+    let wall = if link.emulated.is_some() { "wall time, emulation in it" } else { "wall time" };
+    row("together", wall, seconds(summary.wall_seconds));
     format!("{}\n{table}", summary.variant)
 }
 

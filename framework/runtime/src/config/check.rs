@@ -205,14 +205,13 @@ impl Checker<'_> {
     }
 
     fn unknown_key(&mut self, key: &str, at: &Instance<'_>) {
-        let help = match meant(key, at.schema.names()) {
+        let schema = at.chosen();
+        let help = match meant(key, schema.names()) {
             Some(name) => did_you_mean(Some(name)),
             None => match elsewhere(Subschema::root(self.skeleton), key, "") {
                 Some(path) => did_you_mean(Some(&path)),
-                None if at.schema.names().next().is_none() => {
-                    Some("there are no options here".into())
-                }
-                None => Some(format!("expected {}", one_of(at.schema.names()))),
+                None if schema.names().next().is_none() => Some("there are no options here".into()),
+                None => Some(format!("expected {}", one_of(schema.names()))),
             },
         };
         let diagnostic = Diagnostic::new(join(&at.path, key), "unknown key");
@@ -273,6 +272,17 @@ struct Instance<'a> {
 }
 
 impl Instance<'_> {
+    /// Of alternatives that a tag tells apart, the one that was chosen.
+    fn chosen(&self) -> Subschema<'_> {
+        let branch = || {
+            let (tag, values) = self.schema.tagged()?;
+            let chosen = self.node.child(tag)?.as_str()?;
+            let index = values.iter().position(|value| *value == chosen)?;
+            self.schema.branches()?.get(index).copied()
+        };
+        branch().unwrap_or(self.schema)
+    }
+
     /// What stands at `segments` below, as far as there is something.
     fn descend(&self, path: &Location) -> Self {
         let mut at = self.clone();

@@ -33,7 +33,8 @@ use tokio::runtime::Runtime;
 
 use crate::Error;
 
-const CONFIG: &str = include_str!("../../../../examples/configs/mobillm.toml");
+/// Seen from the repository's root, where `cargo xtask` runs what it runs.
+const CONFIG: &str = "examples/configs/mobillm.toml";
 const MODEL: &str = "all-minilm-l6-v2";
 
 /// What every measurement has in common: one epoch, few held-out rows, one thread for each engine.
@@ -74,14 +75,14 @@ impl Setup {
 
     /// The example's config as it stands.
     pub fn example(&self) -> Result<Loaded, Error> {
-        Ok(Config::from_toml(CONFIG, self.folder.path(), &[], &self.environment.registry)?)
+        Ok(Config::load(Path::new(CONFIG), &[], &self.environment.registry)?)
     }
 
     /// The example's config with what all measurements have in common and `sets` (`a.b=c`) over it.
     pub fn load(&self, sets: &[String]) -> Result<Loaded, Error> {
         let sets: Vec<String> =
             COMMON.iter().map(ToString::to_string).chain(sets.iter().cloned()).collect();
-        Ok(Config::from_toml(CONFIG, self.folder.path(), &sets, &self.environment.registry)?)
+        Ok(Config::load(Path::new(CONFIG), &sets, &self.environment.registry)?)
     }
 
     /// A new folder, gone with its owner.

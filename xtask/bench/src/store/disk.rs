@@ -13,7 +13,7 @@ const TMPFS: i64 = 0x0102_1994;
 
 /// Refuses a folder in memory.
 pub fn check(folder: &Path) -> Result<(), Error> {
-    match i64::from(statfs(folder)?.f_type) == TMPFS {
+    match statfs(folder)?.f_type == TMPFS {
         true => {
             Err(format!("{} is in memory; set TMPDIR to a folder on a disk", folder.display())
                 .into())

@@ -281,6 +281,6 @@ mod tests {
         let figures = figures(&rounds, &size).unwrap();
         let ratios = figures.iter().map(|figure| figure.measured.number);
         assert!(ratios.take(2).all(|ratio| ratio > 0.0), "{figures:?}");
-        assert!(figures[0].note.starts_with("1000 samples of 9992 bytes"), "{}", figures[0].note);
+        assert!(figures[0].note.starts_with("1000 samples of 10004 bytes"), "{}", figures[0].note);
     }
 }
