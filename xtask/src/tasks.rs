@@ -17,8 +17,7 @@ const WITH_LIBTORCH: &str = "mobillm-cli/libtorch,mobillm-snapshots/libtorch";
 pub(crate) fn quickstart(arguments: &[String]) -> Result<(), Failure> {
     takes_nothing("quickstart", arguments)?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    run(&mut cargo(&["build", "--release", "--package", "mobillm-cli"]))?;
-    let mobillm = release_folder().join("mobillm");
+    let mobillm = build_mobillm()?;
     for arguments in [
         &["pull", "onnxruntime", "all-minilm-l6-v2", "sms-spam"][..],
         &["run", "examples/configs/mobillm.toml", "--out", RUN, "--fresh"],
@@ -33,6 +32,12 @@ pub(crate) fn quickstart(arguments: &[String]) -> Result<(), Failure> {
         run(command.args(arguments).current_dir(root))?;
     }
     Ok(())
+}
+
+/// Builds what users have; the path of the program.
+fn build_mobillm() -> Result<PathBuf, Failure> {
+    run(&mut cargo(&["build", "--release", "--package", "mobillm-cli"]))?;
+    Ok(release_folder().join("mobillm"))
 }
 
 /// Where cargo puts release binaries: beside the folder of this program, such as `target/debug`.
@@ -108,18 +113,31 @@ pub(crate) fn lint(arguments: &[String]) -> Result<(), Failure> {
     run(needs.tell(&mut docs).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// The benchmark that runs the program itself.
+const COMPARE: &str = "compare";
+
+/// The benchmarks that run the model on text.
+const WITH_MODEL: [&str; 3] = ["pipeline", "quickstart", COMPARE];
+
 /// Hands its arguments to `mobillm-bench`.
 pub(crate) fn bench(arguments: &[String]) -> Result<(), Failure> {
-    let Some(first) = arguments.first() else {
+    if arguments.is_empty() {
         return Err(Failure::Usage(
             "which benchmark? `cargo xtask bench --list` names them".into(),
         ));
-    };
+    }
     let mut bench = cargo(&["run", "--quiet", "--release", "--package", "mobillm-bench", "--"]);
     bench.args(arguments);
-    // Quantizers are measured on numbers drawn at random, and a list needs no model either.
-    if first != "quantizers" && !first.starts_with('-') {
-        Needs::a_run()?.tell(&mut bench);
+    let is_of = |benchmarks: &[&str]| arguments.iter().any(|word| benchmarks.contains(&&**word));
+    if is_of(&WITH_MODEL) {
+        let needs = Needs::a_run()?;
+        needs.tell(&mut bench);
+        if is_of(&[COMPARE]) {
+            let mobillm = build_mobillm()?;
+            // Makes a bundle of the model, which is there.
+            run(needs.tell(Command::new(&mobillm).args(["pull", "all-minilm-l6-v2"])))?;
+            bench.env("MOBILLM_PROGRAM", mobillm);
+        }
     }
     run(&mut bench)
 }

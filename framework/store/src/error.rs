@@ -23,7 +23,7 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// The disk or the user's quota on it is full.
+    /// The disk or the user's quota on it is full, or the file is as large as it may be.
     #[error(
         "cannot write {}: {source}; make room there and start the server again: what the store \
          has acknowledged is kept",
@@ -125,9 +125,9 @@ impl StoreError {
         move |source| {
             let path = path.to_owned();
             match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Self::DiskFull { path, source }
-                }
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => Self::DiskFull { path, source },
                 _ => Self::File { action, path, source },
             }
         }

@@ -40,6 +40,12 @@ impl Figure {
         Self { figure: figure.into(), measured, goal: None, met: None, note: String::new() }
     }
 
+    /// The same of what is counted: a whole number of `unit`.
+    pub fn count(figure: impl Into<String>, number: u64, unit: &str) -> Self {
+        let measured = Measured { text: format!("{number} {unit}"), number: number as f64 };
+        Self { measured, ..Self::new(figure, 0.0, unit) }
+    }
+
     /// The same with what helps to judge it.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
@@ -127,6 +133,8 @@ mod tests {
         let within = figure.clone().within(0.5, 0.6);
         assert_eq!((within.met, within.goal.as_deref()), (Some(true), Some("0.5 to 0.6")));
         assert_eq!(figure.clone().within(0.51, 0.6).met, Some(false));
+        let none = Figure::count("rows again", 0, "rows").at_most(0.0);
+        assert_eq!((none.met, none.measured.text.as_str()), (Some(true), "0 rows"));
         let missed = figure.at_least(0.51).note("cold");
         let text = table(&[missed]).to_string();
         for part in ["speed", "0.50 of a copy", "at least 0.51", "MISSED", "cold"] {

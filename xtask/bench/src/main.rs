@@ -8,6 +8,7 @@
 //! A benchmark is a function that returns [`figure::Figure`]s; each has a module of its own and a line
 //! in [`BENCHMARKS`]. What runs is the library as others use it, in this process.
 
+mod compare;
 mod figure;
 mod pipeline;
 mod quantizers;
@@ -45,6 +46,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "quickstart",
         about: "how well, and how fast, the quickstart's run answers held-out messages",
         run: quickstart::run,
+    },
+    Benchmark {
+        name: "compare",
+        about: "PAE MobiLLM against MobiLLM: bytes, answers, seconds over a slow link",
+        run: compare::run,
     },
     #[cfg(target_os = "linux")]
     Benchmark {

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::setup::{Running, Setup, assert_tidy, failed, succeeded};
 
 /// `mobillm` that can write no file larger than `blocks` times 1024 bytes.
-fn limited(setup: &Setup, blocks: u32, arguments: &[impl AsRef<OsStr>]) -> Command {
+pub fn limited(setup: &Setup, blocks: u32, arguments: &[impl AsRef<OsStr>]) -> Command {
     // The signal that usually ends such a writer is ignored: a full disk sends none.
     let script = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
     let mut bash = Command::new("bash");

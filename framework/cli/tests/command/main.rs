@@ -4,16 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bundles;
+mod cached;
 mod compare;
 mod data;
 mod disk;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod look;
+mod misfits;
+mod pae;
 mod processes;
 mod pull;
 mod run;
 mod setup;
 mod signals;
+mod store;
 mod streams;
 mod r#use;

@@ -141,12 +141,15 @@ impl<'a> Training<'a> {
         epoch_ends.then(|| folder.adapter(epoch).map(adapter)).transpose()
     }
 
-    /// Keeps how far the run has come. The adapter of an epoch that ends here comes first: a checkpoint
-    /// after it means that the device can have it.
+    /// Keeps how far the run has come, and what has come of samples. The adapter of an epoch that ends here
+    /// comes first: a checkpoint after it means that the device can have it.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn keep(&mut self, folder: &mut ServerFolder) -> Result<(), RunError> {
+        if let Some(cache) = self.cache.as_mut().filter(|cache| cache.is_pending()) {
+            cache.sync()?;
+        }
         if self.trained > self.kept {
             if self.trained.is_multiple_of(self.steps_per_epoch) {
                 let epoch = (self.trained / self.steps_per_epoch - 1) as u32;

@@ -68,11 +68,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<u64> {
 }
 
 fn figure(walk: &Walk<'_>, transport: &str, up: u64, how: &str) -> Figure {
-    let counts = counts(walk);
-    let Walk { assembly, prepared, .. } = walk;
-    let work = prepared.work(&*assembly.selector);
-    let expected = assembly.egress_of(work, prepared.schedule.steps()).bytes(&counts);
-    let Counts { micro_batches, samples, rows, steps } = counts;
+    let (expected, Counts { micro_batches, samples, rows, steps }) = walk.formula();
     let note = format!(
         "{up} bytes, {how}; {expected} by the egress manifest for {samples} samples of {rows} \
          tokens in {micro_batches} micro-batches and {steps} steps"
@@ -81,15 +77,4 @@ fn figure(walk: &Walk<'_>, transport: &str, up: u64, how: &str) -> Figure {
     Figure::new(format!("bytes up, {transport}"), share, "% of the formula")
         .within(99.0, 101.0)
         .note(note)
-}
-
-/// All that goes up in the one epoch of `walk`; its selector takes every token.
-fn counts(walk: &Walk<'_>) -> Counts {
-    let train = &walk.prepared.train.tokens;
-    Counts {
-        micro_batches: walk.micro_batches().len() as u64,
-        samples: train.len() as u64,
-        rows: train.iter().map(|tokens| tokens.ids.len() as u64).sum(),
-        steps: walk.prepared.schedule.steps(),
-    }
 }

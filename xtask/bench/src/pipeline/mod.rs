@@ -21,7 +21,7 @@ mod load;
 mod overlap;
 mod walk;
 
-pub(crate) use walk::{Setup, unobserved};
+pub(crate) use walk::{Setup, Walk, unobserved};
 
 use crate::Error;
 use crate::figure::Figure;

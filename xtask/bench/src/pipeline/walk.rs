@@ -11,6 +11,7 @@ use mobillm::config::{Config, Loaded};
 use mobillm::device::own::prior;
 use mobillm::device::taps::TapPath;
 use mobillm::device::{DeviceJob, Evaluation, Prepared, train};
+use mobillm::egress::Counts;
 use mobillm::link::ThreadLink;
 use mobillm::pipeline::prepare_data;
 use mobillm::progress::{Unobserved, Watch};
@@ -33,8 +34,7 @@ use tokio::runtime::Runtime;
 
 use crate::Error;
 
-/// Seen from the repository's root, where `cargo xtask` runs what it runs.
-const CONFIG: &str = "examples/configs/mobillm.toml";
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/configs/mobillm.toml");
 const MODEL: &str = "all-minilm-l6-v2";
 
 /// What every measurement has in common: one epoch, few held-out rows, one thread for each engine.
@@ -102,7 +102,11 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// That of [`Setup::load`].
     pub fn new(setup: &'a Setup, sets: &[String]) -> Result<Self, Error> {
-        let loaded = setup.load(sets)?;
+        Self::of(setup, setup.load(sets)?)
+    }
+
+    /// That of any config.
+    pub fn of(setup: &'a Setup, loaded: Loaded) -> Result<Self, Error> {
         let assembly = Assembly::new(&loaded, &setup.environment)?;
         let prepared = prepare_data(&loaded, &setup.environment, &assembly, &unobserved())?;
         Ok(Self { setup, loaded, assembly, prepared })
@@ -112,6 +116,24 @@ impl<'a> Walk<'a> {
     pub fn micro_batches(&self) -> Vec<Vec<usize>> {
         let schedule = &self.prepared.schedule;
         (0..schedule.windows()).flat_map(|at| schedule.window(at).micro_batches).collect()
+    }
+
+    /// The bytes that are to go up by the egress manifest, and for how much: in every epoch all samples,
+    /// unless the server keeps them.
+    pub fn formula(&self) -> (u64, Counts) {
+        let Self { loaded, assembly, prepared, .. } = self;
+        let work = prepared.work(&*assembly.selector);
+        let epochs = loaded.config.training.epochs;
+        let passes = if loaded.config.server.store.caches() { 1 } else { epochs };
+        let micro_batches = self.micro_batches().len() / epochs * passes;
+        let passes = passes as u64;
+        let counts = Counts {
+            micro_batches: micro_batches as u64,
+            samples: passes * work.samples,
+            rows: passes * work.rows,
+            steps: passes * work.steps_per_epoch,
+        };
+        (assembly.egress_of(work, prepared.schedule.steps()).bytes(&counts), counts)
     }
 
     fn prior(&self) -> Vec<f32> {
