@@ -30,7 +30,7 @@ fn rule(folder: &str) -> Option<May> {
         "framework/runtime" => {
             &["mobillm-core", "mobillm-bundle", "mobillm-store", "mobillm-task", "mobillm-wire"]
         }
-        "framework/report" => &["mobillm", "mobillm-task"],
+        "framework/report" => &["mobillm"],
         // What it wraps if nobody says anything else.
         "plugins/link-emulator" => &["mobillm-core", "mobillm-transport-in-memory"],
         "xtask" => &["mobillm-pull"],

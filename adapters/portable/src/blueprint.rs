@@ -43,7 +43,7 @@ pub struct Blueprint {
 #[serde(deny_unknown_fields)]
 pub struct Training {
     /// What it is trained on. Files from before there was a choice say nothing: the truth.
-    #[serde(default = "truth")]
+    #[serde(default)]
     pub supervision: SupervisionKind,
     /// The optimizer and its schedule.
     pub optimizer: Optimizer,
@@ -51,10 +51,6 @@ pub struct Training {
     pub steps: u64,
     /// Initial weights are a function of this.
     pub seed: u64,
-}
-
-fn truth() -> SupervisionKind {
-    SupervisionKind::Truth
 }
 
 impl Training {

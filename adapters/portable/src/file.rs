@@ -4,8 +4,11 @@
 //! format's name and version and the network's [`Blueprint`]. Tensors are f32, named and shaped as
 //! [`Blueprint::parameters`] says. A checkpoint adds to the header the step and how the network is
 //! trained, and to the tensors the optimizer's moments, `optimizer.m.NAME` and `optimizer.v.NAME`.
-//! Equal weights give equal bytes. What the device does with the output follows from the
-//! architecture, which the header names; a build that does not know it refuses the file.
+//! Equal weights give equal bytes. A build that does not know the header's architecture refuses the file.
+//!
+//! What the device does with the output is not in the file. The architecture says whether it is added to
+//! the device's own prediction; whether that means logits (the policy `labels` with `own_prediction`) or
+//! probabilities (`prediction-difference`) is the privacy policy's to say, in the config of the run.
 //!
 //! Reading trusts nothing: every name, shape, type and number is checked, and nothing is allocated
 //! for what a header merely claims.

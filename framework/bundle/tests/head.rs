@@ -39,6 +39,16 @@ impl Place {
     }
 
     #[track_caller]
+    fn imports_without_head(&self) {
+        let bundle = self.import().unwrap();
+        assert_eq!((bundle.manifest().format, bundle.info().own_outputs), (1, None));
+        assert_eq!(bundle.own_labels(), None);
+        let bytes = fs::read(bundle.graph_path()).unwrap();
+        let graph = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap();
+        assert!(graph.output.iter().all(|output| output.name != OWN_PREDICTION));
+    }
+
+    #[track_caller]
     fn refused(&self, words: &[&str]) {
         let error = self.import().unwrap_err().to_string();
         for word in words {
@@ -120,17 +130,27 @@ fn names_are_in_the_order_of_their_numbers() {
 #[test]
 fn a_head_of_another_task_is_left_out() {
     let tiny = TinyBert::with_head(3);
-    // A label for each token, without a pooler; a masked language model with one.
-    for (class, missing) in
-        [("BertForTokenClassification", "bert.pooler"), ("BertForMaskedLM", "classifier")]
-    {
+    // A label for each token, without a pooler; a masked language model with one; and classes whose
+    // tensors are named like those of the head that is imported.
+    for (classes, missing) in [
+        (json!(["BertForTokenClassification"]), Some("bert.pooler")),
+        (json!(["BertForMaskedLM"]), Some("classifier")),
+        (json!(["BertForMultipleChoice"]), None),
+        (json!(["SomebodysOwnBert", "BertModel"]), None),
+        (json!([]), None),
+    ] {
         let place = Place::new(&tiny);
-        place.edit_config(|config| config["architectures"] = json!([class]));
-        without(&place.model(), missing);
-        let bundle = place.import().unwrap();
-        assert_eq!((bundle.manifest().format, bundle.info().own_outputs), (1, None));
-        assert_eq!(bundle.own_labels(), None);
+        place.edit_config(|config| config["architectures"] = classes);
+        missing.inspect(|missing| without(&place.model(), missing));
+        place.imports_without_head();
     }
+}
+
+#[test]
+fn a_head_of_several_labels_at_once_is_left_out() {
+    let place = Place::new(&TinyBert::with_head(3));
+    place.edit_config(|config| config["problem_type"] = json!("multi_label_classification"));
+    place.imports_without_head();
 }
 
 #[test]
@@ -183,8 +203,8 @@ fn a_config_that_contradicts_the_head() {
         (|config| config["id2label"] = json!({"zero": "a"}), "invalid"),
         (|config| config["problem_type"] = json!("regression"), "3 outputs, expected one"),
         (
-            |config| config["problem_type"] = json!("multi_label_classification"),
-            "expected \"single_label_classification\"",
+            |config| config["problem_type"] = json!("ranking"),
+            "expected \"single_label_classification\", \"multi_label_classification\" or",
         ),
     ];
     for (change, words) in cases {

@@ -69,7 +69,12 @@ impl Watcher {
         if self.quiet {
             return;
         }
-        self.bars.suspend(|| say(line));
+        if self.bars.is_hidden() {
+            say(line);
+        } else {
+            // On a terminal that was closed there is nobody to see it.
+            let _ = self.bars.println(line);
+        }
     }
 
     fn shown(&self) -> std::sync::MutexGuard<'_, HashMap<Phase, ProgressBar>> {

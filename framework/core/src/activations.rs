@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use thiserror::Error;
 
-/// Which rows belong to which sample of a micro-batch, and which token each row came from.
+/// Which rows belong to which sample of a micro-batch, and which token each row came from. A sample's
+/// only row may say 0 whatever its token: a position is sent, and the last one's is the text's length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     offsets: Vec<u32>,

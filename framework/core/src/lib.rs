@@ -59,6 +59,7 @@ pub mod registry;
 pub mod sample;
 pub mod selector;
 pub mod side_network;
+mod supervision;
 pub mod transport;
 
 /// An error from beyond this crate, kept as the source of one of ours.

@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::activations::{Layout, Selected};
 use crate::diagnostic::Diagnostic;
 use crate::sample::{Objective, SampleId, Truth};
+pub use crate::supervision::{Supervision, SupervisionKind};
 
 /// Why something may not or cannot be released.
 #[derive(Debug, Error)]
@@ -68,106 +69,6 @@ pub struct ReleaseContext<'a> {
     pub purpose: Purpose,
 }
 
-/// What kind of supervision a policy sends: one kind for all samples of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum SupervisionKind {
-    /// The truth itself (MobiLLM): the class, or the scaled target of a regression.
-    #[default]
-    Truth,
-    /// The truth less the device's own prediction (PAE MobiLLM): one number an output.
-    Difference,
-    /// The class, and the device's own logits to start from: one number, then one an output.
-    TruthAndOwn,
-}
-
-impl SupervisionKind {
-    /// Numbers of 4 bytes that a sample of `outputs` outputs has on the wire.
-    pub fn numbers(self, outputs: usize) -> usize {
-        match self {
-            Self::Truth => 1,
-            Self::Difference => outputs,
-            Self::TruthAndOwn => 1 + outputs,
-        }
-    }
-}
-
-impl fmt::Display for SupervisionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Truth => "truth",
-            Self::Difference => "difference between truth and own prediction",
-            Self::TruthAndOwn => "truth and own prediction",
-        })
-    }
-}
-
-/// What the server trains on, for one sample.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Supervision {
-    /// The class.
-    Label(u32),
-    /// The scaled target of a regression.
-    Value(f32),
-    /// For each output the truth less the device's own prediction.
-    Difference(Vec<f32>),
-    /// The class, and the device's own logits, to which the side network's are added.
-    LabelAndOwn(u32, Vec<f32>),
-}
-
-impl Supervision {
-    /// Which kind it is.
-    pub fn kind(&self) -> SupervisionKind {
-        match self {
-            Self::Label(_) | Self::Value(_) => SupervisionKind::Truth,
-            Self::Difference(_) => SupervisionKind::Difference,
-            Self::LabelAndOwn(..) => SupervisionKind::TruthAndOwn,
-        }
-    }
-
-    /// How its bytes are to be read: 0 to 3, in the order of the variants.
-    pub fn code(&self) -> u8 {
-        match self {
-            Self::Label(_) => 0,
-            Self::Value(_) => 1,
-            Self::Difference(_) => 2,
-            Self::LabelAndOwn(..) => 3,
-        }
-    }
-
-    /// Appends its numbers, 4 bytes each, little-endian. They are written here so that a new kind
-    /// cannot be without.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let (first, rest): (Option<u32>, &[f32]) = match self {
-            Self::Label(label) => (Some(*label), &[]),
-            Self::Value(value) => (Some(value.to_bits()), &[]),
-            Self::Difference(values) => (None, values),
-            Self::LabelAndOwn(label, own) => (Some(*label), own),
-        };
-        out.extend(first.into_iter().flat_map(u32::to_le_bytes));
-        out.extend(rest.iter().flat_map(|value| value.to_le_bytes()));
-    }
-
-    /// What [`write`](Self::write) wrote; `None` if `code` is no known one or the numbers are not
-    /// as many as it needs.
-    pub fn read(code: u8, bytes: &[u8]) -> Option<Self> {
-        let (numbers, []) = bytes.as_chunks::<4>() else { return None };
-        let floats =
-            |numbers: &[[u8; 4]]| numbers.iter().copied().map(f32::from_le_bytes).collect();
-        match (code, numbers) {
-            (0, [label]) => Some(Self::Label(u32::from_le_bytes(*label))),
-            (1, [value]) => Some(Self::Value(f32::from_le_bytes(*value))),
-            (2, [_, ..]) => Some(Self::Difference(floats(numbers))),
-            (3, [label, own @ ..]) if !own.is_empty() => {
-                Some(Self::LabelAndOwn(u32::from_le_bytes(*label), floats(own)))
-            }
-            _ => None,
-        }
-    }
-}
-
 /// What scale a policy's answers are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -199,7 +100,7 @@ pub struct PolicyInfo {
 ///
 /// The device's *own* prediction is the backbone's task head: `[outputs]` logits, or the scaled target.
 /// A backbone without one predicts the prior: the logarithm of each class's share of the training rows,
-/// or the mean of their targets.
+/// of which one more is imagined in every class, or the mean of their targets.
 pub trait PrivacyPolicy: Send {
     /// What leaves and what is guaranteed.
     fn info(&self) -> PolicyInfo;
@@ -298,7 +199,8 @@ pub fn release(
 /// [`ClearedSupervision`].
 ///
 /// # Errors
-/// If the policy refuses, says nothing, or says something of another kind than it announced.
+/// If the policy refuses, says nothing, or says something that is not finite, of another kind than it
+/// announced, or not for as many outputs as `own` has.
 pub fn release_supervision(
     policy: &mut dyn PrivacyPolicy,
     tag: &'static str,
@@ -309,10 +211,13 @@ pub fn release_supervision(
     let supervision =
         policy.supervise(sample, truth, own)?.ok_or(PolicyError::NoSupervision { policy: tag })?;
     let announced = policy.info().supervision;
-    if announced == Some(supervision.kind()) {
+    if announced.is_some_and(|kind| supervision.fits(kind, own.len())) {
         return Ok(ClearedSupervision { supervision });
     }
-    let problem = format!("it announced supervision {announced:?} and released {supervision:?}");
+    let problem = format!(
+        "it announced supervision {announced:?} for {} outputs and released {supervision:?}",
+        own.len()
+    );
     Err(PolicyError::Refused { policy: tag, problem })
 }
 
@@ -391,24 +296,5 @@ mod tests {
     fn what_was_not_announced_is_not_released() {
         let error = release_supervision(&mut Liar, "liar", SampleId(1), Truth::Class(1), &[]);
         assert!(matches!(error, Err(PolicyError::Refused { policy: "liar", .. })));
-    }
-
-    #[test]
-    fn supervision_is_read_as_it_was_written() {
-        let all = [
-            Supervision::Label(7),
-            Supervision::Value(-0.5),
-            Supervision::Difference(vec![0.25, -0.25]),
-            Supervision::LabelAndOwn(1, vec![0.5, 2.0]),
-        ];
-        for (one, numbers) in all.iter().zip([1, 1, 2, 3]) {
-            let mut bytes = Vec::new();
-            one.write(&mut bytes);
-            assert_eq!(bytes.len(), 4 * numbers);
-            assert_eq!(one.kind().numbers(2), numbers);
-            assert_eq!(Supervision::read(one.code(), &bytes).as_ref(), Some(one));
-            assert_eq!(Supervision::read(one.code(), &bytes[1..]), None);
-            assert_eq!(Supervision::read(9, &bytes), None);
-        }
     }
 }

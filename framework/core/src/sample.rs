@@ -5,7 +5,8 @@
 //! row, never a hash of the content, which would let the server test for texts it knows.
 //!
 //! What it does not hide: the order of an epoch is a function of the seed, which the server has in
-//! its config. A server that also has the data file can tell which row a sample is.
+//! its config. A server that also has the data file can tell which row a sample is. And within a window
+//! samples are sent sorted by length, the shortest first: the order on the wire ranks texts by length.
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};

@@ -64,6 +64,21 @@ pub struct SeedRun {
     pub outcome: Outcome,
 }
 
+impl SeedRun {
+    fn refuse_what_is_not_finite(&mut self) {
+        let Outcome::Finished(summary) = &self.outcome else { return };
+        // JSON has no such numbers: what is read back is then something else, or nothing.
+        let read_back = serde_json::to_value(summary).and_then(serde_json::from_value::<Summary>);
+        if !read_back.is_ok_and(|read_back| read_back == **summary) {
+            let reason =
+                "a figure of its summary is not a finite number; the server has sent it so, or \
+                          a plugin has measured it so"
+                    .to_owned();
+            self.outcome = Outcome::Failed { reason };
+        }
+    }
+}
+
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,9 +118,11 @@ impl From<Recorded> for Comparison {
 }
 
 impl Comparison {
-    /// Works the figures out. The order of a variant's runs does not matter.
+    /// Works the figures out. The order of a variant's runs does not matter. A run with a figure that is
+    /// no finite number counts as failed: compare.json could not hold it.
     pub fn new(mut variants: Vec<Variant>, target: Target, machine: Machine) -> Self {
         for variant in &mut variants {
+            variant.runs.iter_mut().for_each(SeedRun::refuse_what_is_not_finite);
             variant.runs.sort_by_key(|run| run.seed);
         }
         let figures = Figures::of(&variants, target);

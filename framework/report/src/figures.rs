@@ -47,6 +47,8 @@ pub struct VariantFigures {
     pub difference: Option<Statistic>,
     /// F1 of the task's positive label after the last epoch.
     pub positive_f1: Option<Statistic>,
+    /// Mean of the F1 of all classes after the last epoch.
+    pub macro_f1: Option<Statistic>,
     /// The main metric without any training.
     pub before: Option<Statistic>,
     /// Peak resident memory of the device's process.
@@ -167,6 +169,7 @@ impl VariantFigures {
             score: over(|run| Some(run.eval.after)),
             difference: reference.and_then(|first| Statistic::of(differences(runs, first))),
             positive_f1: over(|run| run.eval.positive_f1),
+            macro_f1: over(|run| run.eval.macro_f1),
             before: over(|run| Some(run.eval.before)),
             device_peak_bytes: over(|run| run.device.peak_rss_bytes.map(|bytes| bytes as f64)),
             device_forward_seconds: over(|run| Some(run.device.forward_seconds)),

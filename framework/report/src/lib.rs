@@ -13,6 +13,7 @@
 //!   without this crate; [`Comparison::read`] computes them anew.
 //! * One variant with one seed is a comparison too: the report of a single run. A spread or a
 //!   difference that one run does not have is not shown.
+//! * [`Unit`]: figures as they are read at a glance.
 //!
 //! # Example
 //!
@@ -47,3 +48,4 @@ pub use error::ReportError;
 pub use figures::{Excluded, Figures, VariantFigures};
 pub use machine::Machine;
 pub use statistic::Statistic;
+pub use unit::Unit;

@@ -96,6 +96,13 @@ fn scores(comparison: &Comparison) -> Vec<Option<Row>> {
         ),
         row(
             variants,
+            "macro F1",
+            Unit::Score,
+            |variant| variant.macro_f1,
+            "Mean of the F1 of all classes, after the last epoch.",
+        ),
+        row(
+            variants,
             format!("{metric} before"),
             Unit::Score,
             |variant| variant.before,

@@ -2,9 +2,9 @@
 
 use crate::statistic::Statistic;
 
-/// What a figure counts.
+/// What a figure counts: how it is written so that it is read at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub enum Unit {
     /// A score, as a fraction.
     Score,
     /// A difference of scores, shown in points: hundredths.
@@ -53,7 +53,14 @@ impl Unit {
     }
 
     /// `value` with its unit.
-    pub(crate) fn show(self, value: f64) -> String {
+    ///
+    /// ```
+    /// use mobillm_report::Unit;
+    ///
+    /// assert_eq!(Unit::Bytes.show(32_287.0), "32.3 kB");
+    /// assert_eq!(Unit::Seconds.show(900.0), "15.0 min");
+    /// ```
+    pub fn show(self, value: f64) -> String {
         let scale = self.scale(value);
         format!("{}{}", self.digits(value, scale), scale.suffix)
     }

@@ -112,7 +112,7 @@ impl Assembly {
             seed: config.training.seed,
             bundle: info.bundle,
         };
-        check(loaded, &info, &*selector, &context)?;
+        check(loaded, &bundle, &*selector, &context)?;
         let has_head =
             config.device.own_prediction == OwnPrediction::Head && info.own_outputs.is_some();
         let head = has_head.then_some(Own::Head { range: config.task.range });
@@ -231,17 +231,19 @@ fn edge(from: &str, to: &str, shape: Value, values: &str, times: usize) -> Value
 /// Every mistake that only the model's dimensions show.
 fn check(
     loaded: &Loaded,
-    info: &BackboneInfo,
+    bundle: &Bundle,
     selector: &dyn Selector,
     context: &SideNetworkContext,
 ) -> Result<(), ConfigErrors> {
-    let Config { device, link, server, .. } = &loaded.config;
+    let Config { task, device, link, server, .. } = &loaded.config;
+    let info = bundle.info();
     let store = if server.store.caches() && !selector.is_fixed() { changing() } else { Vec::new() };
     report(
         loaded,
         vec![
             ("device.backbone", device.backbone.check(info)),
             ("device.own_prediction", check_head(device.own_prediction, info, &context.objective)),
+            ("task.labels", check_labels(device.own_prediction, bundle.own_labels(), &task.labels)),
             ("device.quantizer", device.quantizer.check(info.hidden)),
             ("link.transport", link.transport.check()),
             ("server.side_network", server.side_network.check(context)),
@@ -265,6 +267,35 @@ fn check_head(own: OwnPrediction, info: &BackboneInfo, objective: &Objective) ->
             let problem = format!("the model's own head has {outputs} outputs, the task {wanted}");
             let diagnostic = Diagnostic::new("", problem).expected("`prior`");
             vec![diagnostic.help("or a model whose head was trained for this task")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Labels in another order than the head's outputs would turn its prediction around, and more than the
+/// wire can count would be cut.
+fn check_labels(
+    own: OwnPrediction,
+    heads: Option<&[String]>,
+    labels: &[String],
+) -> Vec<Diagnostic> {
+    const MOST: usize = u16::MAX as usize - 1;
+    if labels.len() > MOST {
+        let problem = Diagnostic::new("", format!("{} labels are too many", labels.len()));
+        return vec![problem.expected(format!("at most {MOST}"))];
+    }
+    let sorted = |labels: &[String]| {
+        let mut sorted = labels.to_vec();
+        sorted.sort();
+        sorted
+    };
+    match heads {
+        Some(heads)
+            if own == OwnPrediction::Head && heads != labels && sorted(heads) == sorted(labels) =>
+        {
+            let problem = Diagnostic::new("", "they are not in the order of the model's own head");
+            let help = "or `device.own_prediction = \"prior\"`, which leaves the head alone";
+            vec![problem.expected(format!("{heads:?}")).help(help)]
         }
         _ => Vec::new(),
     }

@@ -103,11 +103,9 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// For `map_err` on file operations.
-    pub(crate) fn file(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    /// [`File`](Self::File), for `map_err` on what the system refuses: `action` is what was tried with
+    /// `path`.
+    pub fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
     }

@@ -27,6 +27,17 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long the last words of an end may take.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What was heard of the other end.
+#[derive(Debug)]
+pub enum Heard {
+    /// A frame.
+    Frame(Frame),
+    /// Nothing yet.
+    Nothing,
+    /// It has closed the link.
+    End,
+}
+
 /// Bytes that crossed a link, the transport's own included.
 #[derive(Debug, Default)]
 pub struct Traffic {
@@ -101,6 +112,20 @@ impl ThreadLink {
         Ok(bytes)
     }
 
+    /// Whether a frame can be sent without waiting, at the latest after `wait`. Only for the one thread
+    /// that sends.
+    pub fn has_room(&self, wait: Duration) -> bool {
+        const TICK: Duration = Duration::from_millis(1);
+        let deadline = Instant::now() + wait;
+        while self.outgoing.is_full() && !self.outgoing.is_disconnected() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(TICK);
+        }
+        true
+    }
+
     /// The next frame; `None` once the other end has closed the link.
     ///
     /// # Errors
@@ -125,6 +150,19 @@ impl ThreadLink {
         match stop.receive(&self.incoming, deadline) {
             Ok(bytes) => Ok(Some(Frame::parse(bytes)?)),
             Err(NoValue::Closed) => self.take_error().map_or(Ok(None), |error| Err(error.into())),
+            Err(why) => Err(self.explain(why)),
+        }
+    }
+
+    /// What comes within `patience`.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn listen(&self, stop: &Stop, patience: Duration) -> Result<Heard, RunError> {
+        match stop.receive(&self.incoming, Some(Instant::now() + patience)) {
+            Ok(bytes) => Ok(Heard::Frame(Frame::parse(bytes)?)),
+            Err(NoValue::Late) => Ok(Heard::Nothing),
+            Err(NoValue::Closed) => self.take_error().map_or(Ok(Heard::End), |e| Err(e.into())),
             Err(why) => Err(self.explain(why)),
         }
     }

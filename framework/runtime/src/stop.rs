@@ -49,13 +49,16 @@ impl Stop {
         deadline: Option<Instant>,
     ) -> Result<T, NoValue> {
         while !self.is_requested() {
-            match channel.recv_timeout(PATIENCE) {
+            let now = Instant::now();
+            let left =
+                deadline.map_or(PATIENCE, |deadline| deadline.saturating_duration_since(now));
+            match channel.recv_timeout(left.min(PATIENCE)) {
                 Ok(value) => return Ok(value),
                 Err(flume::RecvTimeoutError::Disconnected) => return Err(NoValue::Closed),
+                Err(flume::RecvTimeoutError::Timeout) if left <= PATIENCE && deadline.is_some() => {
+                    return Err(NoValue::Late);
+                }
                 Err(flume::RecvTimeoutError::Timeout) => {}
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(NoValue::Late);
             }
         }
         Err(NoValue::Stopped)

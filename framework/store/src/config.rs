@@ -10,7 +10,7 @@ pub enum StoreConfig {
     /// Nowhere: the device sends them again in each epoch.
     #[default]
     None,
-    /// In memory, as long as the server runs.
+    /// In memory, as long as the server's process runs.
     Memory {
         /// Most MiB of samples; more are refused.
         #[serde(default = "default_memory_mib")]
@@ -52,7 +52,7 @@ pub enum Fsync {
     /// Whenever the writer has a pause, or 8 MiB are pending.
     #[default]
     Group,
-    /// With each micro-batch, before the next is taken.
+    /// With the samples of each step, before those of the next are taken.
     EachAppend,
     /// When the system sees fit: what is acknowledged survives a crash of the process, not of the
     /// machine. A sample that a crash of the machine damaged is noticed when it is read.

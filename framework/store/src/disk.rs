@@ -1,6 +1,7 @@
 //! Samples in two files: `samples`, their records end to end, and `index`.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crc32c::crc32c;
 use crate::config::Fsync;
 use crate::error::StoreError;
 use crate::identity::Identity;
-use crate::index::{self, Entry, Index};
+use crate::index::{self, Contents, Entry, Index};
 use crate::position;
 use crate::record::Records;
 use crate::view::View;
@@ -46,18 +47,25 @@ impl Disk {
             Ok((file.metadata()?.len(), file))
         };
         let (bytes, file) = open().map_err(StoreError::file("open", &path))?;
-        // Samples whose index is gone are not taken for a new store and cut off.
-        let (index, mut entries, torn) = Index::open(folder.join(INDEX), identity, bytes == 0)?;
-        let listed = entries.len();
-        entries.truncate(entries.partition_point(|entry| entry.end() <= bytes));
-        let recovered = recovery(listed, entries.len(), torn, bytes - index::end(&entries));
-        let durable = entries.len();
-        let (entries, file, broken) = (Arc::new(entries), Arc::new(file), false);
+        let (index, found) = Index::open(folder.join(INDEX), identity, bytes)?;
+        let (recovered, durable) = (found.recovery(), found.entries.len());
+        let (entries, file, broken) = (Arc::new(found.entries), Arc::new(file), false);
         let disk = Self { index, file, path, fsync, entries, durable, recovered, broken };
         disk.repair()?;
         disk.sync_folder(folder)?;
         disk.advise();
         Ok(disk)
+    }
+
+    /// Whether the store in `folder` holds a sample, whoever's it is.
+    pub fn holds_samples(folder: &Path) -> Result<bool, StoreError> {
+        let (index, samples) = (folder.join(INDEX), folder.join(SAMPLES));
+        let bytes = match fs::metadata(&samples) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            found => found.map_err(StoreError::file("open", &samples))?.len(),
+        };
+        let is_new = index::is_new(&index, bytes);
+        Ok(!is_new && !Contents::read(&index, bytes)?.entries.is_empty())
     }
 
     /// Makes the files hold what is here and nothing else, and makes that durable.
@@ -71,13 +79,18 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes the names of the files survive a crash. Elsewhere than on Unix the system sees to it.
+    /// Makes the names of the files and of the folder survive a crash. Elsewhere than on Unix the
+    /// system sees to it.
     fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
         if self.fsync == Fsync::Never || !cfg!(unix) {
             return Ok(());
         }
-        let sync = || File::open(folder)?.sync_all();
-        sync().map_err(StoreError::file("sync", folder))
+        let named = folder.canonicalize().map_err(StoreError::file("open", folder))?;
+        for folder in named.ancestors().take(2) {
+            let sync = || File::open(folder)?.sync_all();
+            sync().map_err(StoreError::file("sync", folder))?;
+        }
+        Ok(())
     }
 
     /// Records are read in any order: what follows one is not worth reading with it.
@@ -194,27 +207,4 @@ impl Disk {
         let path = || self.index.path().to_owned();
         if self.broken { Err(StoreError::Broken { path: path() }) } else { Ok(()) }
     }
-}
-
-/// What was found and cut off, in words.
-fn recovery(listed: usize, kept: usize, torn: u64, tail: u64) -> Option<String> {
-    let mut found = Vec::new();
-    if torn > 0 {
-        found.push(format!(
-            "{torn} bytes of the index after the first {listed} samples were no whole entries and \
-             were dropped"
-        ));
-    }
-    if kept < listed {
-        found.push(format!(
-            "{listed} samples were listed but only {kept} were whole; the others were dropped"
-        ));
-    }
-    if tail > 0 {
-        found.push(format!(
-            "{tail} bytes after the first {kept} samples, of others that had not been acknowledged, \
-             were dropped"
-        ));
-    }
-    (!found.is_empty()).then(|| found.join("; "))
 }

@@ -81,10 +81,11 @@ pub enum StoreError {
         /// Its bytes.
         bytes: usize,
     },
-    /// A sample that is not as it was written.
+    /// A sample that is not as it was written, or that the system cannot read. Whoever reads it
+    /// [truncates](crate::Store::truncate) the store before it, so that the device is asked again.
     #[error(
-        "{}: sample {ordinal} at byte {offset} is damaged: {problem}; drop it and all that follow \
-         it, and have the device send them again",
+        "{}: sample {ordinal} at byte {offset} is damaged: {problem}; it and all after it are \
+         dropped: start the device again, which sends them again",
         path.display()
     )]
     Damaged {
@@ -95,7 +96,7 @@ pub enum StoreError {
         /// Where it begins.
         offset: u64,
         /// How it shows.
-        problem: &'static str,
+        problem: String,
     },
     /// A sample that never arrived, or that was dropped.
     #[error("there is no sample {ordinal}: the store holds {samples}")]

@@ -67,9 +67,80 @@ fn words(bytes: &[u8; ENTRY_BYTES]) -> [u32; 3] {
     [0, 4, 8].map(|at| u32::from_le_bytes(word(at)))
 }
 
+/// Whether neither an index is at `path` nor records are beside it: records whose index is gone are
+/// not taken for a new store.
+pub fn is_new(path: &Path, record_bytes: u64) -> bool {
+    record_bytes == 0 && !path.exists()
+}
+
 /// The first byte after the records of `entries`.
 pub fn end(entries: &[Entry]) -> u64 {
     entries.last().map_or(0, Entry::end)
+}
+
+/// What the file says of records that have so many bytes.
+#[derive(Debug)]
+pub struct Contents {
+    identity: Identity,
+    header_bytes: u64,
+    /// The samples that are held: whole entries, up to the first whose record is not there.
+    pub entries: Vec<Entry>,
+    /// Whole entries.
+    listed: usize,
+    /// Bytes of the index after these.
+    torn: u64,
+    /// Bytes of records after those of the samples that are held.
+    tail: u64,
+}
+
+impl Contents {
+    /// Reads the index at `path`.
+    pub fn read(path: &Path, record_bytes: u64) -> Result<Self, StoreError> {
+        let open = || {
+            let file = File::open(path)?;
+            Ok((file.metadata()?.len(), file))
+        };
+        let (bytes, file) = open().map_err(StoreError::file("open", path))?;
+        let mut reader = BufReader::new(&file);
+        let (identity, header_bytes) = read_header(&mut reader, bytes, path)?;
+        let mut entries = read_entries(&mut reader).map_err(StoreError::file("read", path))?;
+        let listed = entries.len();
+        let torn = bytes - header_bytes - (listed * ENTRY_BYTES) as u64;
+        entries.truncate(entries.partition_point(|entry| entry.end() <= record_bytes));
+        let tail = record_bytes - end(&entries);
+        Ok(Self { identity, header_bytes, entries, listed, torn, tail })
+    }
+
+    /// What is there beside the samples that are held, and is to be cut off, in words.
+    pub fn recovery(&self) -> Option<String> {
+        let (kept, listed) = (self.entries.len(), self.listed);
+        let mut found = Vec::new();
+        if self.torn > 0 {
+            found.push(format!(
+                "{} bytes of the index after the first {listed} samples were no whole entries and \
+                 were dropped",
+                self.torn
+            ));
+        }
+        if kept < listed {
+            found.push(format!(
+                "{listed} samples were listed but only {kept} were whole; the others were dropped"
+            ));
+        }
+        if self.tail > 0 {
+            found.push(format!(
+                "{} bytes of records after the first {kept} samples were dropped",
+                self.tail
+            ));
+        }
+        // An entry of full length may have been synced, whatever its bytes are now.
+        let may_be_acknowledged = self.torn >= ENTRY_BYTES as u64 || kept < listed;
+        let fate = match may_be_acknowledged {
+            true => "samples among this may have been acknowledged: the device sends them again",
+            false => "a crash leaves this of samples that were not yet acknowledged",
+        };
+        (!found.is_empty()).then(|| format!("{}; {fate}", found.join("; ")))
+    }
 }
 
 /// The open file.
@@ -81,31 +152,28 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens `path`, or makes it if `may_create`. Returns all whole entries, and how many bytes follow
-    /// them.
+    /// Opens the index of so many bytes of records, and makes it where there is none. One that holds
+    /// no sample is nobody's yet, and is begun anew for `identity`.
     pub fn open(
         path: PathBuf,
         identity: &Identity,
-        may_create: bool,
-    ) -> Result<(Self, Vec<Entry>, u64), StoreError> {
-        if may_create && !path.exists() {
+        record_bytes: u64,
+    ) -> Result<(Self, Contents), StoreError> {
+        if is_new(&path, record_bytes) {
             create(&path, identity).map_err(StoreError::file("write", &path))?;
         }
-        let open = || {
-            let file = File::options().read(true).write(true).open(&path)?;
-            Ok((file.metadata()?.len(), file))
-        };
-        let (bytes, file) = open().map_err(StoreError::file("open", &path))?;
-        let mut reader = BufReader::new(&file);
-        let (written, header_bytes) = read_header(&mut reader, bytes, &path)?;
-        let differences = written.differences(identity);
+        let contents = Contents::read(&path, record_bytes)?;
+        let mut header_bytes = contents.header_bytes;
+        let differences = contents.identity.differences(identity);
         if !differences.is_empty() {
-            return Err(StoreError::Identity { path, differences });
+            if !contents.entries.is_empty() {
+                return Err(StoreError::Identity { path, differences });
+            }
+            header_bytes = create(&path, identity).map_err(StoreError::file("write", &path))?;
         }
-        let entries = read_entries(&mut reader).map_err(StoreError::file("read", &path))?;
-        let index = Self { file, path, header_bytes };
-        let rest = bytes - index.offset(entries.len());
-        Ok((index, entries, rest))
+        let file = File::options().read(true).write(true).open(&path);
+        let file = file.map_err(StoreError::file("open", &path))?;
+        Ok((Self { file, path, header_bytes }, contents))
     }
 
     /// Writes `entries`, the first of which is that of sample `first`.
@@ -137,8 +205,8 @@ impl Index {
     }
 }
 
-/// An index of no samples, whole or not at all.
-fn create(path: &Path, identity: &Identity) -> io::Result<()> {
+/// Writes an index of no samples, whole or not at all, and says how many bytes it has.
+fn create(path: &Path, identity: &Identity) -> io::Result<u64> {
     let json = serde_json::to_vec(identity)?;
     let mut header = MAGIC.to_vec();
     header.extend(VERSION.to_le_bytes());
@@ -149,7 +217,8 @@ fn create(path: &Path, identity: &Identity) -> io::Result<()> {
     let file = File::create(&new)?;
     position::write_all(&file, &header, 0)?;
     file.sync_all()?;
-    fs::rename(&new, path)
+    fs::rename(&new, path)?;
+    Ok(header.len() as u64)
 }
 
 /// The identity, and the bytes of the whole header.

@@ -9,8 +9,8 @@
 //! Only the first [`durable`](Store::durable) samples may be acknowledged to the device. After a crash
 //! at any moment, of the process or (unless [`Fsync::Never`]) of the machine, [`Store::open`] shows a
 //! prefix of what was appended, at least all that was durable, and no half-written sample. What it had
-//! to cut off is in [`recovered`](Store::recovered). A sample whose bytes have changed since is
-//! [`StoreError::Damaged`] when it is read, and never another sample.
+//! to cut off is in [`recovered`](Store::recovered). A sample whose bytes have changed since, or
+//! which the system cannot read, is [`StoreError::Damaged`] when it is read, and never another sample.
 //!
 //! # On disk
 //!

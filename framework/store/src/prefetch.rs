@@ -65,7 +65,7 @@ impl Prefetch {
     /// The next `samples` samples: fewer at the end of the order, none after it.
     ///
     /// # Errors
-    /// If one is damaged or absent, or cannot be read. The order cannot be gone on with then.
+    /// If one is damaged or absent, or no thread could be started. The order cannot be gone on with then.
     pub fn next(&mut self, samples: usize) -> Result<Vec<EncodedSample>, StoreError> {
         self.refill()?;
         while self.ready.len() < samples {

@@ -32,11 +32,11 @@ enum Kept {
 
 impl Store {
     /// Opens or makes the store that `config` asks for, on disk in `folder`, and repairs what a crash
-    /// has left there.
+    /// has left there. A store of no sample is nobody's: whoever opens it makes it theirs.
     ///
     /// # Errors
-    /// If `config` asks for none, if what is in `folder` belongs to another run or another version, or
-    /// if it cannot be read or written.
+    /// If `config` asks for none, if samples in `folder` belong to another run, if it is of another
+    /// version, or if it cannot be read or written.
     pub fn open(
         config: &StoreConfig,
         folder: &Path,
@@ -53,6 +53,15 @@ impl Store {
         };
         let limit = limit_mib.saturating_mul(1 << 20);
         Ok(Self { kept, limit, records: Records::default() })
+    }
+
+    /// Whether the store on disk in `folder` holds a durable sample, whoever's it is: one that
+    /// [`open`](Self::open) would show to them. Changes nothing; where there is no folder, there is none.
+    ///
+    /// # Errors
+    /// If what is in `folder` is no store, of another version, or cannot be read.
+    pub fn holds_samples(folder: &Path) -> Result<bool, StoreError> {
+        Disk::holds_samples(folder)
     }
 
     /// What had to be repaired when it was opened, in words.
@@ -158,8 +167,8 @@ impl Store {
     /// The samples `ordinals`, in that order.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] for one that is not as it was written: nothing of it is shown.
-    /// If there is none of that ordinal, or it cannot be read.
+    /// [`StoreError::Damaged`] for one that is not as it was written or that the system cannot read:
+    /// nothing of it is shown. [`StoreError::Absent`] if there is none of that ordinal.
     pub fn read(&self, ordinals: &[u64]) -> Result<Vec<EncodedSample>, StoreError> {
         self.view().read(ordinals)
     }

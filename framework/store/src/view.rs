@@ -1,7 +1,7 @@
 //! The samples of a store as they were at one moment, for any number of threads.
 
 use std::fs::File;
-use std::io;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,24 +45,25 @@ impl View {
                     path: "memory".into(),
                     ordinal,
                     offset: 0,
-                    problem: "it is no record",
+                    problem: "it is no record".into(),
                 })
             }
             Self::Disk { entries, file, path } => {
                 let entry = entries.get(at).ok_or(absent(ordinal, entries.len()))?;
-                let damaged = |problem| StoreError::Damaged {
+                let damaged = |problem: &str| StoreError::Damaged {
                     path: path.to_path_buf(),
                     ordinal,
                     offset: entry.offset,
-                    problem,
+                    problem: problem.into(),
                 };
                 let mut bytes = vec![0; entry.length as usize];
-                match position::read_exact(file, &mut bytes, entry.offset) {
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        return Err(damaged("the file ends within it"));
-                    }
-                    read => read.map_err(StoreError::file("read", path))?,
-                }
+                // What the disk does not give back the device can send again, as what was changed.
+                position::read_exact(file, &mut bytes, entry.offset).map_err(
+                    |error| match error.kind() {
+                        ErrorKind::UnexpectedEof => damaged("the file ends within it"),
+                        _ => damaged(&format!("the system cannot read it: {error}")),
+                    },
+                )?;
                 if crc32c(&bytes) != entry.checksum {
                     return Err(damaged("its checksum is not the one in the index"));
                 }

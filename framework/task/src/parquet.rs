@@ -1,11 +1,12 @@
-//! Apache Parquet: the wanted columns, one row group at a time.
+//! Apache Parquet: the wanted columns side by side, some rows at a time.
 //!
 //! A cell becomes the text that it would be in CSV or JSONL, so the same rows are the same data in
 //! every format. What a file claims of itself is checked before anything is allocated for it: its
-//! schema in [`schema`], its pages in [`pages`].
+//! schema in [`schema`], its pages in [`pages`], how much it unfolds to in [`limits`].
 
 mod codec;
 mod decode;
+mod limits;
 mod pages;
 mod schema;
 #[cfg(test)]
@@ -14,31 +15,70 @@ mod tests;
 mod writer;
 
 use std::fs::File;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use crate::config::Columns;
+use crate::config::{Column, Columns};
 use crate::error::{Place, Problem};
 use crate::table::Cells;
-use decode::{Cell, Source, decode};
+use decode::{Cell, Reader, Source};
+use limits::{Budget, believed_rows};
 use pages::Pages;
 
+/// Rows that are decoded at once. It bounds what a few bytes that stand for many rows can take.
+const STEP: u64 = 1024;
+
+/// A row's cells, or what is wrong with it.
+type Row = Result<Cells<'static>, Problem>;
+
 /// The wanted cells of every row. What is wrong with the file or its columns is an error at once,
-/// what is wrong with a row or a row group is an item.
+/// what is wrong with a row or a row group is an item; with a row group, it is its last.
 pub(crate) fn cells(
     file: File,
     columns: &Columns,
-) -> Result<impl Iterator<Item = Result<Cells<'static>, Problem>> + use<>, Problem> {
-    let table = Table::open(file, columns).map_err(Problem::in_file)?;
-    let mut rows_before = 0;
-    Ok((0..table.rows.len()).flat_map(move |group| {
-        let first_row = rows_before + 1;
-        rows_before += table.rows[group] as u64;
-        table.group(group, first_row).unwrap_or_else(|problem| vec![Err(problem)])
-    }))
+) -> Result<impl Iterator<Item = Row> + use<>, Problem> {
+    let mut rows = Rows::open(file, columns).map_err(Problem::in_file)?;
+    Ok(std::iter::from_fn(move || rows.step()).flatten())
+}
+
+/// The rows of an open file.
+struct Rows {
+    table: Table,
+    budget: Budget,
+    /// How many row groups are over.
+    over: usize,
+    /// The row group behind them, once it is begun.
+    begun: Option<Group>,
+}
+
+impl Rows {
+    fn open(file: File, columns: &Columns) -> Result<Self, String> {
+        let table = Table::open(file, columns)?;
+        Ok(Self { budget: Budget::new(table.length), table, over: 0, begun: None })
+    }
+
+    /// The next rows; `None` behind the last.
+    fn step(&mut self) -> Option<Vec<Row>> {
+        let number = self.over;
+        self.table.rows.get(number)?;
+        let group = self.begun.take().map_or_else(|| self.table.group(number), Ok);
+        let rows = group.and_then(|mut group| {
+            let rows = group.step(&mut self.budget)?;
+            self.begun = (!group.rows.is_empty()).then_some(group);
+            Ok(rows)
+        });
+        if self.begun.is_none() {
+            self.over += 1;
+        }
+        Some(rows.unwrap_or_else(|message| {
+            let (number, groups) = (number + 1, self.table.rows.len());
+            vec![Err(Problem::in_file(format!("row group {number} of {groups}, {message}")))]
+        }))
+    }
 }
 
 /// An open file and where the wanted columns are in it.
@@ -46,8 +86,8 @@ struct Table {
     file: Arc<File>,
     length: u64,
     metadata: ParquetMetaData,
-    /// Rows of each row group, as the file claims.
-    rows: Vec<usize>,
+    /// The rows of each row group, counted from 1 through the file, as it claims.
+    rows: Vec<Range<u64>>,
     text: Source,
     pair: Option<Source>,
     label: Source,
@@ -60,14 +100,9 @@ impl Table {
         let metadata = contained(|| {
             ParquetMetaDataReader::new().parse_and_finish(&file).map_err(|error| reason(&error))
         })?;
-        let groups = metadata.row_groups();
-        let rows = groups.iter().map(|group| {
-            let rows = group.num_rows();
-            rows.try_into().map_err(|_| damaged(format!("a row group claims to have {rows} rows")))
-        });
         let fields = metadata.file_metadata().schema_descr();
         Ok(Self {
-            rows: rows.collect::<Result<_, _>>()?,
+            rows: rows(&metadata, length)?,
             text: Source::text(&columns.text, fields)?,
             pair: columns.pair.as_ref().map(|pair| Source::text(pair, fields)).transpose()?,
             label: Source::label(&columns.label, fields)?,
@@ -77,51 +112,98 @@ impl Table {
         })
     }
 
-    /// The cells of the row group `group`, whose first row is `first_row` of the file.
-    fn group(
-        &self,
-        group: usize,
-        first_row: u64,
-    ) -> Result<Vec<Result<Cells<'static>, Problem>>, Problem> {
-        let column = |source: &Source| {
-            contained(|| self.column(group, source)).map_err(|message| {
-                let (number, groups) = (group + 1, self.rows.len());
-                let name = &source.column;
-                Problem::in_file(format!(
-                    "row group {number} of {groups}, column {name}: {message}"
-                ))
-            })
+    /// The row group `number` from 0.
+    fn group(&self, number: usize) -> Result<Group, String> {
+        let chunk = |source: &Source| {
+            let column = source.column.clone();
+            match contained(|| self.reader(number, source)) {
+                Ok(reader) => Ok(Chunk { column, reader }),
+                Err(message) => Err(format!("column {column}: {message}")),
+            }
         };
-        let texts = column(&self.text)?;
-        let mut pairs = self.pair.as_ref().map(column).transpose()?.map(Vec::into_iter);
-        let labels = column(&self.label)?;
-        let rows = (first_row..).zip(texts).zip(labels).map(|((row, text), label)| {
+        Ok(Group {
+            rows: self.rows[number].clone(),
+            text: chunk(&self.text)?,
+            pair: self.pair.as_ref().map(chunk).transpose()?,
+            label: chunk(&self.label)?,
+        })
+    }
+
+    fn reader(&self, group: usize, source: &Source) -> Result<Reader, String> {
+        let rows = self.rows[group].end - self.rows[group].start;
+        let chunks = self.metadata.row_group(group).columns();
+        let chunk = chunks.get(source.leaf).ok_or_else(|| damaged("it is not in the row group"))?;
+        let pages = Pages::open(&self.file, self.length, chunk, rows as usize)?;
+        Ok(source.reader(chunk.column_descr_ptr(), pages, rows))
+    }
+}
+
+/// The rows that each row group of a file of `length` bytes claims, counted from 1.
+fn rows(metadata: &ParquetMetaData, length: u64) -> Result<Vec<Range<u64>>, String> {
+    let most = believed_rows(length);
+    let mut first = 1_u64;
+    let groups = metadata.row_groups().iter().map(|group| {
+        let claimed = group.num_rows();
+        let rows = u64::try_from(claimed)
+            .map_err(|_| damaged(format!("a row group claims to have {claimed} rows")))?;
+        let end = first.checked_add(rows).filter(|end| end - 1 <= most).ok_or_else(|| {
+            let before = first - 1;
+            damaged(format!(
+                "a row group behind row {before} claims to have {rows} rows, but at most {most} \
+                 are read from a file of {length} bytes"
+            ))
+        })?;
+        Ok(std::mem::replace(&mut first, end)..end)
+    });
+    groups.collect()
+}
+
+/// What is left to read of a row group.
+struct Group {
+    rows: Range<u64>,
+    text: Chunk,
+    pair: Option<Chunk>,
+    label: Chunk,
+}
+
+/// One column of it.
+struct Chunk {
+    column: Column,
+    reader: Reader,
+}
+
+impl Group {
+    /// The next rows, [`STEP`] of them at the most.
+    fn step(&mut self, budget: &mut Budget) -> Result<Vec<Row>, String> {
+        let first = self.rows.start;
+        self.rows.start = self.rows.end.min(first + STEP);
+        let count = (self.rows.start - first) as usize;
+        let mut column = |Chunk { column, reader }: &mut Chunk| {
+            contained(|| reader(count, budget))
+                .map_err(|message| format!("column {column}: {message}"))
+        };
+        let texts = column(&mut self.text)?;
+        let mut pairs = self.pair.as_mut().map(&mut column).transpose()?.map(Vec::into_iter);
+        let labels = column(&mut self.label)?;
+        let rows = (first..).zip(texts).zip(labels).map(|((row, text), label)| {
             let place = Place::Row(row);
-            let value = |source: &Source, cell: Cell| {
+            let value = |chunk: &Chunk, cell: Cell| {
                 cell.map_err(|message| {
-                    Problem::new(place, format!("column {}: {message}", source.column))
+                    Problem::new(place, format!("column {}: {message}", chunk.column))
                 })
             };
             let text = value(&self.text, text)?;
             let pair = self.pair.as_ref().zip(pairs.as_mut().and_then(Iterator::next));
-            let pair = pair.map(|(source, cell)| value(source, cell)).transpose()?;
+            let pair = pair.map(|(chunk, cell)| value(chunk, cell)).transpose()?;
             let label = value(&self.label, label)?;
             Ok(Cells { place, text: text.into(), pair: pair.map(Into::into), label: label.into() })
         });
         Ok(rows.collect())
     }
-
-    fn column(&self, group: usize, source: &Source) -> Result<Vec<Cell>, String> {
-        let rows = self.rows[group];
-        let chunks = self.metadata.row_group(group).columns();
-        let chunk = chunks.get(source.leaf).ok_or_else(|| damaged("it is not in the row group"))?;
-        let pages = Pages::open(&self.file, self.length, chunk, rows)?;
-        decode(source, chunk.column_descr_ptr(), pages, rows)
-    }
 }
 
-/// The outcome of `read`. The decoders answer some damage with a panic: it ends here, and what they
-/// were at work on goes with it.
+/// The outcome of `read`. What is known to make the decoders panic is found before they do; what is
+/// not ends here, and what they were at work on goes with it.
 fn contained<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(damaged("it cannot be decoded")))
 }

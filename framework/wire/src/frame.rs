@@ -5,8 +5,12 @@ use mobillm_core::privacy::{Cleared, ClearedSupervision, Supervision};
 use mobillm_core::quantizer::{self, QuantizeError, Quantizer};
 use mobillm_core::sample::SampleId;
 
+use crate::WireError;
 use crate::handshake::{Hello, Refusal, Welcome};
-use crate::{VERSION, WireError};
+
+mod reader;
+
+use reader::Reader;
 
 /// Bytes before the payload in a tap frame: kind, micro-batch, tap.
 pub const TAP_HEADER_BYTES: usize = 1 + 4 + 2;
@@ -116,7 +120,7 @@ pub struct Ack {
 }
 
 /// The samples of the first epoch's steps before `steps` are in the server's store: they need not be
-/// sent again, whatever happens to either end.
+/// sent again while the server keeps what its config says that it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// How many steps.
@@ -238,7 +242,7 @@ impl Frame {
     /// # Errors
     /// If the bytes are no frame of this version.
     pub fn parse(bytes: Bytes) -> Result<Self, WireError> {
-        let mut reader = Reader { bytes };
+        let mut reader = Reader::new(bytes);
         let kind = reader.u8("kind")?;
         let frame = match kind {
             kind::HELLO => Self::Hello(Box::new(reader.versioned_json("Hello")?)),
@@ -273,14 +277,14 @@ impl Frame {
             kind::STORED => Self::Stored(Stored { steps: reader.u64("steps")? }),
             other => return Err(frame_error(format!("unknown kind {other}; expected 1 to 12"))),
         };
-        match reader.bytes.len() {
+        match reader.left() {
             0 => Ok(frame),
             left => Err(frame_error(format!("{left} bytes too many in a {} frame", frame.name()))),
         }
     }
 }
 
-fn frame_error(problem: String) -> WireError {
+pub(crate) fn frame_error(problem: String) -> WireError {
     WireError::Frame { problem }
 }
 
@@ -366,78 +370,6 @@ fn read_supervise(reader: &mut Reader) -> Result<Supervise, WireError> {
         return Err(frame_error(format!("{samples} samples without supervision")));
     }
     Ok(Supervise { micro_batch, supervision })
-}
-
-/// Takes numbers off the front of a frame and says what was missing.
-struct Reader {
-    bytes: Bytes,
-}
-
-impl Reader {
-    fn take<const N: usize>(&mut self, what: &str) -> Result<[u8; N], WireError> {
-        let got = self.bytes.len();
-        let Some((head, _)) = self.bytes.split_first_chunk::<N>() else {
-            return Err(frame_error(format!("{what}: expected {N} more bytes, got {got}")));
-        };
-        let head = *head;
-        self.bytes = self.bytes.slice(N..);
-        Ok(head)
-    }
-
-    fn u8(&mut self, what: &str) -> Result<u8, WireError> {
-        self.take::<1>(what).map(|[byte]| byte)
-    }
-
-    fn u16(&mut self, what: &str) -> Result<u16, WireError> {
-        self.take(what).map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self, what: &str) -> Result<u32, WireError> {
-        self.take(what).map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self, what: &str) -> Result<u64, WireError> {
-        self.take(what).map(u64::from_le_bytes)
-    }
-
-    /// A count of items that take at least `bytes` each: refused if they cannot be there.
-    fn count(&mut self, what: &str, bytes: usize) -> Result<usize, WireError> {
-        let count = self.u32(what)? as usize;
-        self.check(what, count, bytes)?;
-        Ok(count)
-    }
-
-    fn check(&self, what: &str, count: usize, bytes: usize) -> Result<(), WireError> {
-        let got = self.bytes.len();
-        match count.checked_mul(bytes) {
-            Some(needed) if needed <= got => Ok(()),
-            _ => Err(frame_error(format!("{count} {what} do not fit into {got} bytes"))),
-        }
-    }
-
-    fn rest(&mut self) -> Bytes {
-        std::mem::take(&mut self.bytes)
-    }
-
-    /// What another version wrote may lack what this one needs, so the version is looked at first.
-    fn versioned_json<T: serde::de::DeserializeOwned>(
-        &mut self,
-        what: &str,
-    ) -> Result<T, WireError> {
-        #[derive(serde::Deserialize)]
-        struct Versioned {
-            version: u16,
-        }
-        match serde_json::from_slice::<Versioned>(&self.bytes) {
-            Ok(Versioned { version }) if version != VERSION => Err(WireError::Version { version }),
-            _ => self.json(what),
-        }
-    }
-
-    fn json<T: serde::de::DeserializeOwned>(&mut self, what: &str) -> Result<T, WireError> {
-        serde_json::from_slice(&self.rest())
-            .map_err(|error| frame_error(format!("{what}: {error}")))
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ pub struct Hello {
     pub version: u16,
     /// The run that this session serves.
     pub run: RunId,
-    /// What both configs must have in common: selector, policy, quantizer, side network, training.
+    /// What both configs must have in common: labels, selector, policy, quantizer, side network, training,
+    /// whether samples are kept.
     pub pipeline: Fingerprint,
     /// What the side network is built from.
     pub side_network: SideNetworkContext,

@@ -34,12 +34,23 @@ struct OpenBatch {
     taps: Vec<Option<Bytes>>,
 }
 
+/// How much may be under way: all that a device has said that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Samples.
+    pub samples: u64,
+    /// Selected tokens of all of them.
+    pub rows: u64,
+}
+
 /// Assembles samples from frames and refuses whatever comes out of order.
 pub struct Inbox {
     quantizer: Arc<dyn Quantizer>,
     taps: usize,
     hidden: usize,
     next_step: u64,
+    /// What a device may have open or complete at a time.
+    room: Room,
     /// Samples that were opened so far.
     opened: u32,
     open: HashMap<u32, OpenBatch>,
@@ -50,10 +61,25 @@ pub struct Inbox {
 
 impl Inbox {
     /// An inbox for `taps` tapped layers of `hidden` values, whose next step is `next_step`: the first
-    /// one whose samples the server still needs.
-    pub fn new(quantizer: Arc<dyn Quantizer>, taps: usize, hidden: usize, next_step: u64) -> Self {
-        let (open, complete) = (HashMap::new(), HashMap::new());
-        Self { quantizer, taps, hidden, next_step, opened: 0, open, complete, finished: false }
+    /// one whose samples the server still needs. What does not fit into `room` is refused.
+    pub fn new(
+        quantizer: Arc<dyn Quantizer>,
+        taps: usize,
+        hidden: usize,
+        next_step: u64,
+        room: Room,
+    ) -> Self {
+        Self {
+            quantizer,
+            taps,
+            hidden,
+            next_step,
+            room,
+            opened: 0,
+            open: HashMap::new(),
+            complete: HashMap::new(),
+            finished: false,
+        }
     }
 
     /// The step that is expected next.
@@ -93,6 +119,18 @@ impl Inbox {
         let Some(opened) = samples.and_then(|samples| first.checked_add(samples)) else {
             return refuse(format!("a session has at most {} samples", u32::MAX));
         };
+        let rows = open.samples.iter().map(|(_, positions)| positions.len() as u64).sum();
+        let (some, more) = (open.samples.len() as u64, self.room);
+        let (Some(samples), Some(rows)) =
+            (more.samples.checked_sub(some), more.rows.checked_sub(rows))
+        else {
+            return refuse(format!(
+                "more samples or selected tokens than the device said that it has: room is left for \
+                 {} and {}",
+                more.samples, more.rows
+            ));
+        };
+        self.room = Room { samples, rows };
         self.opened = opened;
         let taps = vec![None; self.taps];
         self.open.insert(open.micro_batch, OpenBatch { first, samples: open.samples, taps });
@@ -157,7 +195,11 @@ impl Inbox {
         let mut samples = Vec::with_capacity(step.samples.len());
         for place in &step.samples {
             match self.complete.remove(place) {
-                Some(sample) => samples.push(sample),
+                Some(sample) => {
+                    self.room.samples += 1;
+                    self.room.rows += sample.positions.len() as u64;
+                    samples.push(sample);
+                }
                 None => return refuse(format!("step {}: sample {place} is not here", step.step)),
             }
         }

@@ -9,7 +9,7 @@ use mobillm_core::quantizer::{Quantizer, QuantizerConfig};
 use mobillm_core::sample::SampleId;
 use mobillm_quantizers::Nf4Config;
 use mobillm_wire::frame::{Frame, Open, Step};
-use mobillm_wire::inbox::{Event, Inbox};
+use mobillm_wire::inbox::{Event, Inbox, Room};
 use proptest::prelude::*;
 
 const HIDDEN: usize = 5;
@@ -61,7 +61,7 @@ fn step(step: u64, places: &[u32]) -> Frame {
 }
 
 fn inbox(next_step: u64) -> Inbox {
-    Inbox::new(quantizer(), 2, HIDDEN, next_step)
+    Inbox::new(quantizer(), 2, HIDDEN, next_step, Room { samples: 9, rows: 20 })
 }
 
 #[test]
@@ -118,6 +118,9 @@ fn what_is_out_of_order_is_refused_with_what_was_expected() {
         step(1, &[0]),
     ];
     assert!(refused(trained).contains("step 1: sample 0 is not here"));
+    let many = vec![open(0, &[(1, 15)]), open(1, &[(2, 6)])];
+    assert!(refused(many).contains("room is left for 8 and 5"));
+    assert!(refused(vec![open(0, &[(1, 0); 10])]).contains("more samples"));
     assert!(refused(vec![step(1, &[])]).contains("expected step 0, got 1"));
     assert!(refused(vec![step(0, &[3])]).contains("is not here"));
     assert!(
@@ -127,7 +130,7 @@ fn what_is_out_of_order_is_refused_with_what_was_expected() {
 
 proptest! {
     #[test]
-    fn frames_in_any_order_never_panic(order in proptest::collection::vec(0usize..9, 0..40)) {
+    fn frames_in_any_order_never_panic(order in proptest::collection::vec(0u32..12, 0..40)) {
         let mut inbox = inbox(0);
         for choice in order {
             let frame = match choice {
@@ -139,7 +142,7 @@ proptest! {
                 5 => tap(1, 1, 0),
                 6 => supervise(0, &[0, 1]),
                 7 => supervise(1, &[1]),
-                _ => step(inbox.next_step(), &[7, 8]),
+                place => step(inbox.next_step(), &[place - 8]),
             };
             let _ = inbox.receive(frame);
         }

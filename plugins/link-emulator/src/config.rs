@@ -28,12 +28,12 @@ pub struct LinkEmulatorConfig {
     #[schemars(range(min = 0.001, max = 1_000_000.0))]
     pub down_mbit_per_s: Option<f64>,
     /// From when a frame has left one end to when it is at the other, in milliseconds; half a round
-    /// trip.
-    #[schemars(range(min = 0.0, max = 60_000.0))]
+    /// trip. At most 2,000: what is under way when a link closes has 5 seconds to arrive.
+    #[schemars(range(min = 0.0, max = 2_000.0))]
     pub latency_ms: f64,
     /// The most that is added to the latency of a frame, in milliseconds; all values up to it are
-    /// equally likely. Frames keep their order.
-    #[schemars(range(min = 0.0, max = 60_000.0))]
+    /// equally likely. Frames keep their order. At most 1,000, for the same reason.
+    #[schemars(range(min = 0.0, max = 1_000.0))]
     pub jitter_ms: f64,
     /// Probability that a packet of 1,500 bytes is lost, and sent again.
     #[schemars(range(min = 0.0, max = 0.5))]
@@ -71,25 +71,27 @@ impl Plugin for LinkEmulatorConfig {
 }
 
 const MBIT_PER_S: RangeInclusive<f64> = 0.001..=1_000_000.0;
-const MS: RangeInclusive<f64> = 0.0..=60_000.0;
+/// Together 3 s, of the 5 s that the runtime gives what is under way when a link closes; there and back
+/// 6 s, of the 30 s that it gives a handshake. A slower network would lose last words, not delay them.
+const LATENCY_MS: RangeInclusive<f64> = 0.0..=2_000.0;
+const JITTER_MS: RangeInclusive<f64> = 0.0..=1_000.0;
 const LOSS: RangeInclusive<f64> = 0.0..=0.5;
 
 impl LinkEmulatorConfig {
     /// What is wrong with the imitated network, whatever carries it.
     pub(crate) fn check_network(&self) -> Vec<Diagnostic> {
         let bandwidth = "0.001 to 1000000 Mbit/s, or nothing where there is no limit";
-        let time = "0 to 60000 ms";
         let options = [
             ("up_mbit_per_s", self.up_mbit_per_s, MBIT_PER_S, "bandwidth", bandwidth),
             ("down_mbit_per_s", self.down_mbit_per_s, MBIT_PER_S, "bandwidth", bandwidth),
-            ("latency_ms", Some(self.latency_ms), MS, "latency", time),
-            ("jitter_ms", Some(self.jitter_ms), MS, "jitter", time),
-            ("loss", Some(self.loss), LOSS, "probability that can be imitated", "0 to 0.5"),
+            ("latency_ms", Some(self.latency_ms), LATENCY_MS, "latency", "0 to 2000 ms"),
+            ("jitter_ms", Some(self.jitter_ms), JITTER_MS, "jitter", "0 to 1000 ms"),
+            ("loss", Some(self.loss), LOSS, "probability", "0 to 0.5"),
         ];
         let mut found = Vec::new();
         for (key, value, range, what, expected) in options {
             if let Some(value) = value.filter(|value| !range.contains(value)) {
-                let message = format!("{value} is no {what}");
+                let message = format!("{value} is no {what} that can be imitated");
                 found.push(Diagnostic::new(key, message).expected(expected));
             }
         }
@@ -154,12 +156,12 @@ mod tests {
             seed: 0,
         };
         let expected = [
-            "up_mbit_per_s: 0 is no bandwidth; expected 0.001 to 1000000 Mbit/s, or nothing where \
-             there is no limit",
-            "down_mbit_per_s: inf is no bandwidth; expected 0.001 to 1000000 Mbit/s, or nothing \
-             where there is no limit",
-            "latency_ms: -1 is no latency; expected 0 to 60000 ms",
-            "jitter_ms: NaN is no jitter; expected 0 to 60000 ms",
+            "up_mbit_per_s: 0 is no bandwidth that can be imitated; expected 0.001 to 1000000 \
+             Mbit/s, or nothing where there is no limit",
+            "down_mbit_per_s: inf is no bandwidth that can be imitated; expected 0.001 to 1000000 \
+             Mbit/s, or nothing where there is no limit",
+            "latency_ms: -1 is no latency that can be imitated; expected 0 to 2000 ms",
+            "jitter_ms: NaN is no jitter that can be imitated; expected 0 to 1000 ms",
             "loss: 0.6 is no probability that can be imitated; expected 0 to 0.5",
         ];
         let findings = findings(&config);
@@ -173,10 +175,23 @@ mod tests {
         for json in [
             r#"{ "type": "link-emulator" }"#,
             r#"{ "type": "link-emulator", "up_mbit_per_s": 0.001, "down_mbit_per_s": 1000000,
-                 "latency_ms": 60000, "jitter_ms": 60000, "loss": 0.5, "seed": 1 }"#,
+                 "latency_ms": 2000, "jitter_ms": 1000, "loss": 0.5, "seed": 1 }"#,
         ] {
             assert_eq!(findings(config(json).as_ref()), [""; 0]);
         }
+    }
+
+    #[test]
+    fn what_takes_longer_than_a_link_may_take_to_close_is_not() {
+        let (latency_ms, jitter_ms) = (2000.5, 1000.5);
+        let config = LinkEmulatorConfig { latency_ms, jitter_ms, ..Default::default() };
+        let keys: Vec<_> = config.check().into_iter().map(|finding| finding.path).collect();
+        assert_eq!(keys, ["latency_ms", "jitter_ms"]);
+        let schema = schemars::schema_for!(LinkEmulatorConfig);
+        let maximum = |key| schema.pointer(&format!("/properties/{key}/maximum"));
+        let of = |range: &RangeInclusive<f64>| serde_json::Value::from(*range.end());
+        assert_eq!(maximum("latency_ms"), Some(&of(&LATENCY_MS)));
+        assert_eq!(maximum("jitter_ms"), Some(&of(&JITTER_MS)));
     }
 
     #[test]

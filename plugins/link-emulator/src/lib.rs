@@ -12,6 +12,8 @@
 //!   link's rate. An idle interface saves nothing up.
 //! - **Latency and jitter.** A frame arrives `latency_ms` after it has left, plus a uniform draw from
 //!   0 to `jitter_ms`; frames in a row are under way together. None overtakes another, on no lane.
+//!   At most 2 s and 1 s: a link that closes has 5 s in which what is under way must arrive, and one
+//!   that opens 30 s for its handshake. Loss comes on top, and is not bounded.
 //! - **Loss.** A frame is packets of 1,500 bytes, each lost with probability `loss`. What is lost is
 //!   sent again at once, as by a fast retransmit, until it arrives: that costs the interface its
 //!   bytes again, and the frame one round trip for each round of loss. The frames behind it wait.

@@ -149,6 +149,21 @@ async fn closing_delivers_what_is_under_way() {
     assert_eq!(server.source.receive().await.unwrap(), None);
 }
 
+/// The runtime waits for 5 seconds, then cuts off what is still under way.
+#[tokio::test(start_paused = true)]
+async fn the_farthest_network_closes_in_time() {
+    let config = LinkEmulatorConfig { latency_ms: 2000.0, jitter_ms: 1000.0, ..network() };
+    assert!(config.check().is_empty());
+    let transport = config.build();
+    let (mut device, mut server) = join(transport.as_ref()).await;
+    send(device.sink.as_mut(), Instant::now(), &[ONE_MS; 50]).await;
+    let closed = timeout(Duration::from_secs(5), device.sink.close());
+    let received = receive(server.source.as_mut(), Instant::now(), 50);
+    let (closed, received) = tokio::join!(closed, received);
+    closed.unwrap().unwrap();
+    assert_eq!(received.len(), 50);
+}
+
 #[tokio::test(start_paused = true)]
 async fn emulated_seconds_are_a_union_and_grow_as_time_passes() {
     let transport = network().build();

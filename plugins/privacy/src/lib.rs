@@ -7,7 +7,8 @@
 //! | `prediction-difference` | as they are | truth - own prediction (PAE MobiLLM) | probabilities, own + side | none |
 //!
 //! *Own* is the backbone's prediction, made on the device by its task head. A backbone without one
-//! predicts the prior, the same for every sample.
+//! predicts the prior, the same for every sample: the classes' shares of the training rows with one
+//! imagined row of every class (add-one smoothing), or the mean of their targets.
 //!
 //! A policy without a guarantee says so: the server learns the labels, whether they are sent or read
 //! from a difference, and hidden states are close to text. Quantizing them hides nothing.

@@ -15,20 +15,18 @@ use crate::truth::check_truth;
 
 /// Sends the truth less the backbone's own prediction, beside activations as they are (PAE MobiLLM).
 /// Guarantees nothing: the label is plainly readable from it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PredictionDifferenceConfig {
-    /// Largest difference of a regression, either way; larger ones are cut off. 1 is the whole range of
-    /// the target.
+    /// For a regression, the largest difference either way; larger ones are cut off. Without it, 1: the
+    /// whole range of the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
-    pub clip: f64,
+    pub clip: Option<f64>,
 }
 
-impl Default for PredictionDifferenceConfig {
-    fn default() -> Self {
-        Self { clip: 1.0 }
-    }
-}
+/// The largest difference where nobody says: the whole range of the target.
+const WHOLE_RANGE: f32 = 1.0;
 
 impl Plugin for PredictionDifferenceConfig {
     const SLOT: Slot = Slot::PrivacyPolicy;
@@ -38,23 +36,24 @@ impl Plugin for PredictionDifferenceConfig {
 #[typetag::serde(name = "prediction-difference")]
 impl PrivacyPolicyConfig for PredictionDifferenceConfig {
     fn check(&self, objective: &Objective) -> Vec<Diagnostic> {
-        let clip = self.clip as f32;
-        if !(clip > 0.0 && clip.is_finite()) {
-            let finding = Diagnostic::new("clip", format!("{} bounds nothing", self.clip));
-            return vec![finding.expected("a number above 0").help("1 is the whole range")];
-        }
+        let Some(clip) = self.clip else { return Vec::new() };
+        let finding = |message: String| Diagnostic::new("clip", message);
         match objective {
-            Objective::Classification { .. } if self.clip != Self::default().clip => {
-                let finding =
-                    Diagnostic::new("clip", "differences of probabilities are not clipped");
+            Objective::Classification { .. } => {
+                let finding = finding("differences of probabilities are not clipped".to_owned());
                 vec![finding.help("leave it out: it is for a regression")]
             }
-            _ => Vec::new(),
+            Objective::Regression if !(clip as f32 > 0.0 && (clip as f32).is_finite()) => {
+                let finding = finding(format!("{clip} bounds nothing"));
+                vec![finding.expected("a number above 0").help("1 is the whole range")]
+            }
+            Objective::Regression => Vec::new(),
         }
     }
 
     fn build(&self, objective: &Objective) -> Box<dyn PrivacyPolicy> {
-        Box::new(PredictionDifference { objective: *objective, clip: self.clip as f32 })
+        let clip = self.clip.map_or(WHOLE_RANGE, |clip| clip as f32);
+        Box::new(PredictionDifference { objective: *objective, clip })
     }
 }
 
@@ -78,8 +77,10 @@ impl PrivacyPolicyConfig for PredictionDifferenceConfig {
 /// So an untrained side network, s = 0, leaves the backbone's own answer, ties and all, and one that
 /// learned everything, s = d, gives the truth (where nothing was clipped).
 ///
-/// A backbone without a task head predicts the prior: every sample has the same softmax(z), the classes'
-/// shares, and at step 0 every answer is the most frequent class.
+/// A backbone without a task head predicts the prior: every sample has the same softmax(z), and at step 0
+/// every answer is the most frequent class. With n_c of the N training rows in class c it is their shares
+/// after add-one smoothing, (n_c + 1) / (N + C): one imagined row of every class keeps z finite. For a
+/// regression, v is the mean of the training rows' targets.
 ///
 /// No label is sent, and every label can be read: the true class is where d is positive. Without a task
 /// head d has only C different values, which name the class even without looking at signs.
@@ -145,7 +146,7 @@ mod tests {
 
     const CLASSES: Objective = Objective::Classification { classes: 3 };
 
-    fn difference(clip: f64, objective: Objective, truth: Truth, own: &[f32]) -> Vec<f32> {
+    fn difference(clip: Option<f64>, objective: Objective, truth: Truth, own: &[f32]) -> Vec<f32> {
         let mut policy = PredictionDifferenceConfig { clip }.build(&objective);
         match policy.supervise(SampleId(1), truth, own) {
             Ok(Some(Supervision::Difference(difference))) => difference,
@@ -173,31 +174,49 @@ mod tests {
     #[test]
     fn it_is_the_truth_less_the_own_prediction() {
         let own = [0.5f32.ln(), 0.25f32.ln(), 0.25f32.ln()];
-        assert_eq!(difference(1.0, CLASSES, Truth::Class(1), &own), [-0.5, 0.75, -0.25]);
-        assert_eq!(difference(1.0, Objective::Regression, Truth::Value(0.75), &[0.5]), [0.25]);
-        assert_eq!(difference(1.0, Objective::Regression, Truth::Value(0.25), &[0.5]), [-0.25]);
+        assert_eq!(difference(None, CLASSES, Truth::Class(1), &own), [-0.5, 0.75, -0.25]);
+        assert_eq!(difference(None, Objective::Regression, Truth::Value(0.75), &[0.5]), [0.25]);
+        assert_eq!(difference(None, Objective::Regression, Truth::Value(0.25), &[0.5]), [-0.25]);
     }
 
     #[test]
     fn only_a_regression_is_clipped() {
-        let clipped = |truth| difference(0.25, Objective::Regression, Truth::Value(truth), &[0.5]);
-        assert_eq!([clipped(1.0), clipped(0.0), clipped(0.625)].concat(), [0.25, -0.25, 0.125]);
-        let findings = PredictionDifferenceConfig { clip: 0.25 }.check(&CLASSES);
-        assert_eq!(
-            findings[0].to_string(),
-            "clip: differences of probabilities are not clipped; leave it out: it is for a regression"
-        );
+        let clipped =
+            |clip, truth| difference(clip, Objective::Regression, Truth::Value(truth), &[0.5])[0];
+        assert_eq!([1.0, 0.0, 0.625].map(|truth| clipped(Some(0.25), truth)), [0.25, -0.25, 0.125]);
+        assert_eq!([9.0, -9.0, 0.625].map(|truth| clipped(None, truth)), [1.0, -1.0, 0.125]);
+        for clip in [0.25, 1.0, -1.0, f64::NAN] {
+            let findings = PredictionDifferenceConfig { clip: Some(clip) }.check(&CLASSES);
+            assert_eq!(
+                findings[0].to_string(),
+                "clip: differences of probabilities are not clipped; leave it out: it is for a \
+                 regression"
+            );
+        }
     }
 
     #[test]
     fn a_clip_that_bounds_nothing_is_a_mistake() {
         for clip in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300, 1e-300] {
-            for objective in [CLASSES, Objective::Regression] {
-                assert_eq!(PredictionDifferenceConfig { clip }.check(&objective)[0].path, "clip");
-            }
+            let config = PredictionDifferenceConfig { clip: Some(clip) };
+            let found = config.check(&Objective::Regression)[0].to_string();
+            let expected = "bounds nothing; expected a number above 0; 1 is the whole range";
+            assert_eq!(found, format!("clip: {clip} {expected}"));
         }
         let schema = schemars::schema_for!(PredictionDifferenceConfig);
         assert_eq!(schema.pointer("/properties/clip/exclusiveMinimum"), Some(&0.into()));
+    }
+
+    #[test]
+    fn a_clip_that_nobody_set_is_in_no_config() {
+        for text in [
+            r#"{"type":"prediction-difference"}"#,
+            r#"{"type":"prediction-difference","clip":0.5}"#,
+        ] {
+            let config: Box<dyn PrivacyPolicyConfig> = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&config).unwrap(), text);
+            assert!(config.check(&Objective::Regression).is_empty());
+        }
     }
 
     #[test]
@@ -217,7 +236,7 @@ mod tests {
             own in prop::collection::vec(-100f32..100.0, 3),
             class in 0u32..3,
         ) {
-            let difference = difference(1.0, CLASSES, Truth::Class(class), &own);
+            let difference = difference(None, CLASSES, Truth::Class(class), &own);
             let sum: f32 = difference.iter().sum();
             prop_assert!(sum.abs() < 1e-6, "sum {}", sum);
             for (c, value) in (0..).zip(difference) {

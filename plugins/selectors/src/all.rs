@@ -37,7 +37,7 @@ impl SelectorConfig for AllConfig {
 /// Selects every token of every layer.
 #[derive(Debug, Clone)]
 pub struct All {
-    embedding: bool,
+    pub(crate) embedding: bool,
 }
 
 impl Selector for All {

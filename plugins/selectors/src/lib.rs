@@ -3,7 +3,7 @@
 //! | tag | layers | tokens |
 //! |---|---|---|
 //! | `all` | 1 to the last; 0, the embedding, as an option | every token |
-//! | `loss-tokens` | as `all` | the one that enters the loss, or the mean over tokens: one row a sample |
+//! | `loss-tokens` | 1 to the last | the one that enters the loss, or the mean over tokens: one row a sample |
 //! | `every-nth-layer` | every n-th of the `tokens` selector's, the last always | those of the `tokens` selector |
 //!
 //! A selector takes padded hidden states `[batch, tokens, hidden]` and gives the wanted rows
@@ -34,7 +34,8 @@
 //! let tap = Tap { layer: 4, hidden: hidden.view(), lengths: &[2, 1] };
 //! let selected = selector.select(&tap, Vec::new())?;
 //! assert_eq!(selected.rows().dim(), (2, 3));
-//! assert_eq!(selected.layout().positions(0), [1]);
+//! // Which token it was stays on the device.
+//! assert_eq!(selected.layout().positions(0), [0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]

@@ -9,16 +9,14 @@ use ndarray::{Array1, ArrayView2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::all::All;
 use crate::padding;
 
 /// The one row of every layer that enters the loss (PAE MobiLLM): the first token, the last token
 /// or the mean over tokens, as the bundle says.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LossTokensConfig {
-    /// Also tap layer 0, the embedding.
-    pub embedding: bool,
-}
+#[serde(deny_unknown_fields)]
+pub struct LossTokensConfig {}
 
 impl Plugin for LossTokensConfig {
     const SLOT: Slot = Slot::Selector;
@@ -32,46 +30,35 @@ impl SelectorConfig for LossTokensConfig {
     }
 
     fn build(&self, info: &BackboneInfo) -> Box<dyn Selector> {
-        Box::new(LossTokens { embedding: self.embedding, pooling: info.pooling })
+        Box::new(LossTokens { pooling: info.pooling })
     }
 }
 
 /// Selects "the token involved in the loss calculation" (PAE MobiLLM, arXiv 2507.01216): one row a
 /// sample, by the bundle's [`Pooling`].
 ///
-/// | pooling | the row | its position |
-/// |---|---|---|
-/// | first token | the first token's | 0 |
-/// | last token | the last token's that is not padding | tokens - 1 |
-/// | mean | the mean over all tokens that are not padding | 0 |
+/// | pooling | the row |
+/// |---|---|
+/// | first token | the first token's |
+/// | last token | the last token's that is not padding |
+/// | mean | the mean over all tokens that are not padding |
 ///
 /// Adapters that never mix tokens compute the same from this row as from all tokens when the loss
 /// is on one token: nothing is lost. Under mean pooling something is: the mean is taken before the
 /// adapters, which are not linear, where `all` has it taken after them. The two then train different
 /// networks.
 ///
-/// Positions are sent. That of the last token tells the server how long the text is; the others tell
-/// nothing.
+/// Positions are sent, and every row says 0: which token it was stays on the device, for that of the
+/// last token would tell how long the text is. What the order of the samples tells of their lengths is
+/// no selector's to hide; see [`mobillm_core::sample`].
 #[derive(Debug, Clone)]
 pub struct LossTokens {
-    embedding: bool,
     pooling: Pooling,
-}
-
-impl LossTokens {
-    /// Where the row of a sample of `tokens` tokens comes from; without tokens there is none.
-    fn position(&self, tokens: usize) -> Option<usize> {
-        let last = tokens.checked_sub(1)?;
-        match self.pooling {
-            Pooling::FirstToken | Pooling::Mean => Some(0),
-            Pooling::LastToken => Some(last),
-        }
-    }
 }
 
 impl Selector for LossTokens {
     fn layers(&self, info: &BackboneInfo) -> Vec<usize> {
-        (usize::from(!self.embedding)..=info.layers).collect()
+        All { embedding: false }.layers(info)
     }
 
     fn rows(&self, tokens: usize) -> usize {
@@ -83,16 +70,15 @@ impl Selector for LossTokens {
         let (batch, _, hidden) = tap.hidden.dim();
         memory.clear();
         memory.reserve(batch * hidden);
-        let mut layout = Layout::empty();
         for tokens in samples {
-            let position = self.position(tokens.nrows());
-            layout.push(position.map(|position| position as u32));
-            match (position, self.pooling) {
-                (None, _) => {}
-                (Some(_), Pooling::Mean) => memory.extend(mean(tokens)),
-                (Some(position), _) => padding::append(&mut memory, tokens.row(position)),
+            let Some(last) = tokens.nrows().checked_sub(1) else { continue };
+            match self.pooling {
+                Pooling::FirstToken => padding::append(&mut memory, tokens.row(0)),
+                Pooling::LastToken => padding::append(&mut memory, tokens.row(last)),
+                Pooling::Mean => memory.extend(mean(tokens)),
             }
         }
+        let layout = Layout::from_counts(tap.lengths.iter().map(|&tokens| self.rows(tokens)));
         Ok(Selected::new(tap.layer, layout, hidden, memory)?)
     }
 }
@@ -132,7 +118,7 @@ mod tests {
     }
 
     fn selector(pooling: Pooling) -> Box<dyn Selector> {
-        LossTokensConfig::default().build(&info(pooling))
+        LossTokensConfig {}.build(&info(pooling))
     }
 
     fn select(selector: &dyn Selector, hidden: &Array3<f32>, lengths: &[usize]) -> Selected {
@@ -141,19 +127,17 @@ mod tests {
 
     #[test]
     fn it_is_a_selector() {
-        for embedding in [false, true] {
-            mobillm_testkit::selector::conformance(&LossTokensConfig { embedding });
-        }
+        mobillm_testkit::selector::conformance(&LossTokensConfig {});
     }
 
     #[test]
-    fn it_taps_the_layers_that_all_taps() {
-        for (embedding, pooling) in [(false, POOLINGS[0]), (true, POOLINGS[2])] {
-            let info = info(pooling);
-            let all = AllConfig { embedding }.build(&info);
-            let loss_tokens = LossTokensConfig { embedding }.build(&info);
-            assert_eq!(loss_tokens.layers(&info), all.layers(&info));
+    fn it_has_no_options_and_taps_every_layer() {
+        for pooling in POOLINGS {
+            assert_eq!(selector(pooling).layers(&info(pooling)), [1, 2, 3, 4, 5, 6]);
         }
+        let json = r#"{ "type": "loss-tokens", "embedding": true }"#;
+        let error = serde_json::from_str::<Box<dyn SelectorConfig>>(json).unwrap_err();
+        assert!(error.to_string().contains("unknown field `embedding`"), "{error}");
     }
 
     #[test]
@@ -166,7 +150,7 @@ mod tests {
                 f32::NAN
             }
         });
-        for (pooling, positions) in POOLINGS.into_iter().zip([[0, 0, 0], [0, 0, 0], [3, 0, 2]]) {
+        for pooling in POOLINGS {
             let all =
                 select(AllConfig::default().build(&info(pooling)).as_ref(), &hidden, &lengths);
             let rows = all.rows();
@@ -183,10 +167,16 @@ mod tests {
             }
             let selected = select(selector(pooling).as_ref(), &hidden, &lengths);
             assert_eq!(selected.rows(), pooled, "{pooling:?}");
-            let layout = selected.layout();
-            let of_sample = |sample: usize| layout.positions(sample);
-            assert_eq!([of_sample(0), of_sample(1), of_sample(3)].concat(), positions);
-            assert!(of_sample(2).is_empty(), "a sample without tokens has no row");
+        }
+    }
+
+    #[test]
+    fn no_layout_tells_which_token_it_was() {
+        // A sample without tokens has no row; that is all there is to see of their number.
+        let (lengths, hidden) = ([4, 1, 0, 3], Array3::zeros((4, 5, 3)));
+        for pooling in POOLINGS {
+            let selected = select(selector(pooling).as_ref(), &hidden, &lengths);
+            assert_eq!(**selected.layout(), Layout::from_counts([1, 1, 0, 1]), "{pooling:?}");
         }
     }
 

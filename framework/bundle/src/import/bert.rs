@@ -3,7 +3,9 @@
 //!
 //! The head of `BertForSequenceClassification`, if there is one, is
 //! `classifier(tanh(pooler(h)))`, where `h` is the last layer's hidden state of the first token and
-//! both are affine; the dropout between them is for training only.
+//! both are affine; the dropout between them is for training only. Other classes call other heads
+//! `classifier` too. So where `architectures` names classes, only this one's head is imported; where
+//! it is absent, a tensor `classifier.*` is one of its head.
 //!
 //! How the graph is laid out was measured (all-MiniLM-L6-v2, 16 samples of 25 tokens, one thread,
 //! ONNX Runtime 1.31):
@@ -110,8 +112,6 @@ impl Activation {
 
 /// The class of models whose head answers for a whole text.
 const CLASSIFIER: &str = "BertForSequenceClassification";
-/// Classes of models that call the head of another task `classifier` too.
-const OTHER_CLASSIFIERS: [&str; 2] = ["BertForTokenClassification", "BertForMultipleChoice"];
 
 /// A checked config.
 struct Bert {
@@ -121,11 +121,6 @@ struct Bert {
 }
 
 impl BertConfig {
-    /// If the config says that the model is of `class`.
-    fn is_of(&self, class: &str) -> bool {
-        self.architectures.iter().flatten().any(|name| name == class)
-    }
-
     fn problem(&self) -> Option<String> {
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -171,9 +166,11 @@ impl Architecture for Bert {
     fn head(&self, tensors: &HashMap<String, Tensor>) -> Result<Option<Head>, ImportError> {
         let config = &self.config;
         let tensor = |name| tensor_name(tensors, name).map(|name| &tensors[&name]);
-        let classifier = tensor("classifier.weight").or(tensor("classifier.bias"));
-        let of_another_task = OTHER_CLASSIFIERS.iter().any(|class| config.is_of(class));
-        if !config.is_of(CLASSIFIER) && (classifier.is_none() || of_another_task) {
+        let is_classifier = match &config.architectures {
+            Some(classes) => classes.iter().any(|class| class == CLASSIFIER),
+            None => tensor("classifier.weight").or(tensor("classifier.bias")).is_some(),
+        };
+        if !is_classifier {
             return Ok(None);
         }
         let hidden = config.hidden_size;
@@ -198,7 +195,7 @@ impl Architecture for Bert {
                 return Err(wrong(format!("has {name} {:?}, expected {shape:?}", got.shape)));
             }
         }
-        Head::read(&self.path, outputs).map(Some)
+        Head::read(&self.path, outputs)
     }
 
     fn graph(

@@ -1,4 +1,8 @@
 //! A model's own task head, if it answers for a whole text: its outputs and what they are called.
+//!
+//! What it answers is one class of several, or one number. A head that answers yes or no for each of
+//! several labels (`problem_type` "multi_label_classification") is neither, and its logits read as
+//! such would be wrong: the model is imported without it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,6 +19,9 @@ pub(super) struct Head {
     pub(super) labels: Option<Vec<String>>,
 }
 
+/// The `problem_type` of a head that answers yes or no for each label.
+const MULTI_LABEL: &str = "multi_label_classification";
+
 /// What `config.json` says of a head.
 #[derive(Deserialize)]
 struct HeadConfig {
@@ -25,12 +32,15 @@ struct HeadConfig {
 
 impl Head {
     /// The head of the model with the `config.json` at `path`, whose classifier has `outputs`
-    /// outputs.
-    pub(super) fn read(path: &Path, outputs: usize) -> Result<Self, ImportError> {
+    /// outputs; `None` if they are several labels' at once.
+    pub(super) fn read(path: &Path, outputs: usize) -> Result<Option<Self>, ImportError> {
         let config: HeadConfig = read_json(path)?;
+        if config.problem_type.as_deref() == Some(MULTI_LABEL) {
+            return Ok(None);
+        }
         match config.problem(outputs) {
             Some(problem) => Err(ImportError::Config { path: path.to_owned(), problem }),
-            None => Ok(Self { outputs, labels: config.labels() }),
+            None => Ok(Some(Self { outputs, labels: config.labels() })),
         }
     }
 }
@@ -59,8 +69,8 @@ impl HeadConfig {
                 "`problem_type` is \"regression\" with {outputs} outputs, expected one output"
             )),
             Some(other) => Some(format!(
-                "`problem_type` is {other:?}, expected \"single_label_classification\" or \
-                 \"regression\"; {WITHOUT_HEAD}"
+                "`problem_type` is {other:?}, expected \"single_label_classification\", \
+                 {MULTI_LABEL:?} or \"regression\"; {WITHOUT_HEAD}"
             )),
         }
     }

@@ -5,12 +5,12 @@ use std::path::Path;
 use mobillm_bundle::import as import_bundle;
 use mobillm_core::backbone::BackboneInfo;
 use mobillm_pull::{Cache, Stage, catalogue, locate};
+use mobillm_report::Unit;
 use serde_json::json;
 
 use super::{Outcome, print};
 use crate::CommandError;
 use crate::arguments::{Arguments, ImportArguments, PullArguments};
-use crate::display::bytes;
 use crate::machine::{bundle_path, is_model};
 use crate::watcher::Watcher;
 
@@ -95,7 +95,8 @@ fn list(arguments: &Arguments, cache: &Cache) -> Outcome {
         let lines: Vec<String> = catalogue()
             .iter()
             .map(|item| {
-                let size = item.download_bytes().map_or("-".into(), |size| bytes(size as f64));
+                let size =
+                    item.download_bytes().map_or("-".into(), |size| Unit::Bytes.show(size as f64));
                 let here = if locate(cache, item.name).is_some() { "here" } else { "" };
                 format!(
                     "{:<20} {:<8} {size:>9} {here:<5} {}",

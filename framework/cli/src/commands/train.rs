@@ -7,9 +7,7 @@ use mobillm::pipeline::{self, RunOptions};
 use mobillm::progress::Watch;
 use mobillm::run::summary::Summary;
 use mobillm::{Environment, RunError};
-use mobillm_report::{
-    Comparison, Machine, Outcome as OfRun, ReportError, SeedRun, Target, Variant,
-};
+use mobillm_report::{Comparison, Machine, Outcome as OfRun, SeedRun, Target, Variant};
 
 use super::{Outcome, print};
 use crate::arguments::{
@@ -48,31 +46,32 @@ fn train(
     let watcher = Watcher::of_run(arguments.quiet)?;
     let summary = how(&loaded, &environment, &options, &watcher.watch())
         .inspect_err(|error| note_stop(error, &watcher))?;
-    if let Some(summary) = &summary {
-        report(&loaded, &options, summary)?;
-    }
-    print(arguments.json, &summary, || match &summary {
-        Some(summary) => {
-            let positive = loaded.config.task.positive.as_deref();
-            let table = display::summary(summary, positive);
-            format!("{table}\n{}", display::next_command(&options.out))
+    let comparison = summary.as_ref().map(|summary| of_one(&loaded, &options, summary));
+    let printed = print(arguments.json, &summary, || match &comparison {
+        Some(comparison) => {
+            format!("{}\n{}", comparison.table(), display::next_command(&options.out))
         }
         None => {
             "the server has every sample and trains on; the same command comes back for the result"
                 .to_owned()
         }
-    })
+    });
+    // Neither keeps the other from being there: a reader that has gone, a disk that is full.
+    if let Some(comparison) = &comparison {
+        comparison.write(&options.out)?;
+    }
+    printed
 }
 
-/// Writes the report of one run into its folder.
-fn report(loaded: &Loaded, options: &RunOptions, summary: &Summary) -> Result<(), ReportError> {
+/// The comparison of one run with none.
+fn of_one(loaded: &Loaded, options: &RunOptions, summary: &Summary) -> Comparison {
     let outcome = OfRun::Finished(Box::new(summary.clone()));
     let variant = Variant {
         name: options.variant.clone(),
         config: loaded.resolved().clone(),
         runs: vec![SeedRun { seed: loaded.config.training.seed, outcome }],
     };
-    Comparison::new(vec![variant], Target::default(), Machine::here()).write(&options.out)
+    Comparison::new(vec![variant], Target::default(), Machine::here())
 }
 
 pub(super) fn server(arguments: &Arguments, server: &ServerArguments) -> Outcome {

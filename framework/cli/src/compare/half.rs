@@ -1,7 +1,6 @@
 //! Device or server as a child process.
 
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -47,9 +46,9 @@ impl<'a> Half<'a> {
         folder: &Path,
         interrupts: &'a Interrupts,
     ) -> Result<Self, RunError> {
-        let program = std::env::current_exe().map_err(file("find", "this program"))?;
+        let program = std::env::current_exe().map_err(RunError::file("find", "this program"))?;
         let log = folder.join(format!("{name}.log"));
-        let says = File::create(&log).map_err(file("write", &log))?;
+        let says = File::create(&log).map_err(RunError::file("write", &log))?;
         let process = Command::new(&program)
             .args([name, "--out"])
             .arg(folder.join(name))
@@ -63,7 +62,7 @@ impl<'a> Half<'a> {
             // second one would end the others before they have written where they are.
             .process_group(0)
             .spawn()
-            .map_err(file("start", program))?;
+            .map_err(RunError::file("start", program))?;
         Ok(Self { name, log, process, asked_to_stop: false, killed: false, interrupts })
     }
 
@@ -72,7 +71,7 @@ impl<'a> Half<'a> {
     /// # Errors
     /// If the system does not say.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>, RunError> {
-        self.process.try_wait().map_err(file("wait for", self.name))
+        self.process.try_wait().map_err(RunError::file("wait for", self.name))
     }
 
     /// Whether it has ended for a reason of its own.
@@ -131,7 +130,7 @@ impl<'a> Half<'a> {
             self.process
                 .kill()
                 .and_then(|()| self.process.wait())
-                .map_err(file("end", self.name))?;
+                .map_err(RunError::file("end", self.name))?;
         }
         Ok(())
     }
@@ -166,13 +165,4 @@ impl Drop for Half<'_> {
         // Whoever needs to know that it failed has called it before.
         let _ = self.end();
     }
-}
-
-/// For `map_err` on what the system refuses.
-pub(super) fn file(
-    action: &'static str,
-    path: impl Into<PathBuf>,
-) -> impl FnOnce(io::Error) -> RunError {
-    let path = path.into();
-    move |source| RunError::File { action, path, source }
 }

@@ -1,20 +1,19 @@
 //! Every variant with every seed, and what has come of it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use mobillm::RunError;
-use mobillm_report::{Comparison, Machine, Outcome, SeedRun, Target, Variant as Compared};
+use mobillm::run::lock;
+use mobillm_report::{Comparison, Machine, Outcome, SeedRun, Target, Unit, Variant as Compared};
 
-use super::half::file;
 use super::interrupts::Interrupts;
 use super::pair;
 use super::variant::Variant;
 use crate::CommandError;
-use crate::display::seconds;
 use crate::watcher::Watcher;
 
 /// The runs of a comparison.
@@ -93,7 +92,10 @@ impl Matrix {
             match pair::finished(&self.folder(cell)) {
                 Ok(Some(outcome)) => self.take(cell, outcome, ", finished before", watcher),
                 Ok(None) => open.push(cell),
-                Err(error) => self.take(cell, failed(&error), "", watcher),
+                Err(error) => {
+                    watcher.line(&format!("{}: {error}; it is run again", self.title(cell)));
+                    open.push(cell);
+                }
             }
         }
         open
@@ -125,7 +127,7 @@ impl Matrix {
         let title = self.title(cell);
         watcher.line(&match &outcome {
             Outcome::Finished(summary) => {
-                let (eval, wall) = (&summary.eval, seconds(summary.wall_seconds));
+                let (eval, wall) = (&summary.eval, Unit::Seconds.show(summary.wall_seconds));
                 format!("{title}: {} {:.4}, {wall}{note}", eval.metric, eval.after)
             }
             Outcome::Failed { reason } => {
@@ -151,21 +153,6 @@ impl Matrix {
 
     fn comparison(&self) -> Comparison {
         Comparison::new(self.compared.clone(), self.target, self.machine.clone())
-    }
-}
-
-/// Makes the folder `out` and locks it for this process.
-fn lock(out: &Path) -> Result<File, RunError> {
-    fs::create_dir_all(out).map_err(file("make the folder", out))?;
-    let path = out.join(".lock");
-    let lock = File::create(&path).map_err(file("write", &path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(RunError::Folder {
-            path: out.to_owned(),
-            problem: "another comparison is using it; wait for it, or use another --out".into(),
-        }),
-        Err(TryLockError::Error(error)) => Err(file("lock", path)(error)),
     }
 }
 

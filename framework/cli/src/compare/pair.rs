@@ -6,10 +6,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use mobillm::RunError;
-use mobillm::run::RunFolder;
+use mobillm::run::{RunFolder, lock};
 use mobillm_report::Outcome;
 
-use super::half::{Half, TICK, file};
+use super::half::{Half, TICK};
 use super::interrupts::Interrupts;
 use super::variant::{ANY_PORT, Variant};
 
@@ -34,11 +34,13 @@ pub(super) fn finished(folder: &Path) -> Result<Option<Outcome>, RunError> {
     Ok(summary.map(|summary| Outcome::Finished(Box::new(summary))))
 }
 
-/// Runs `variant` with `seed` in its folder in `runs`, or goes on with what is there. `None` if it was
-/// stopped.
+/// Runs `variant` with `seed` in its folder in `runs`, from its beginning whatever is there: the figures
+/// of a run that went on are sums over its sessions, with rows forwarded and sent again. `None` if it
+/// was stopped.
 ///
 /// # Errors
-/// If a process cannot be started or a file not be written. What a process fails with is an outcome.
+/// If a process cannot be started, one of an earlier attempt still runs, or a file cannot be written.
+/// What a process fails with is an outcome.
 pub(super) fn run(
     variant: &Variant,
     seed: u64,
@@ -47,7 +49,8 @@ pub(super) fn run(
 ) -> Result<Option<Outcome>, RunError> {
     let config = variant.write(runs)?;
     let folder = folder(variant, seed, runs);
-    fs::create_dir_all(&folder).map_err(file("make the folder", &folder))?;
+    fs::create_dir_all(&folder).map_err(RunError::file("make the folder", &folder))?;
+    clear(&folder)?;
     let start = |name, address: &str| {
         Half::start(name, &config, &variant.sets(seed, address), &folder, interrupts)
     };
@@ -105,13 +108,23 @@ fn end(
     } else {
         device.reason()
     };
-    if trained {
-        // What failed must not look as if it were finished: it is tried again, from its beginning.
-        let server = folder.join(SERVER);
-        RunFolder::clear(&folder.join(DEVICE))?;
-        fs::remove_dir_all(&server).map_err(file("remove", server))?;
-    }
+    // A device that has written its figures looks finished, which this run is not.
+    clear(folder)?;
     Ok(Some(failed(reason)))
+}
+
+/// Removes what device and server have left in `folder`, but for what they said.
+///
+/// # Errors
+/// If one of them still runs, or something cannot be removed.
+fn clear(folder: &Path) -> Result<(), RunError> {
+    RunFolder::clear(&folder.join(DEVICE))?;
+    let server = folder.join(SERVER);
+    if server.exists() {
+        let _lock = lock(&server)?;
+        fs::remove_dir_all(&server).map_err(RunError::file("remove", server))?;
+    }
+    Ok(())
 }
 
 fn failed(reason: String) -> Outcome {

@@ -12,9 +12,9 @@ use mobillm::run::file::replace;
 use mobillm::{Environment, RunError, Stop};
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
+use mobillm_report::Machine;
 use serde_json::Value;
 
-use super::half::file;
 use crate::CommandError;
 use crate::commands::config_name;
 
@@ -35,7 +35,8 @@ pub(crate) struct Variant {
     toml: String,
     /// The rows and their split.
     data: Fingerprint,
-    bundle: Fingerprint,
+    /// Everything that its figures follow from, but for the seed.
+    fingerprint: Fingerprint,
 }
 
 /// The variants that `configs`, each changed by `sets`, describe.
@@ -92,9 +93,12 @@ impl Variant {
         let assembly = Assembly::new(&loaded, environment)?;
         let watch = Watch { observer: &Unobserved, stop: Stop::default() };
         let data = prepare_data(&loaded, environment, &assembly, &watch)?.fingerprint;
-        let toml = loaded.to_absolute_toml().map_err(file("make absolute the paths of", config))?;
-        let (name, bundle) = (config_name(config), assembly.info.bundle);
-        Ok(Self { name, loopback, loaded, toml, data, bundle })
+        let toml = loaded
+            .to_absolute_toml()
+            .map_err(RunError::file("make absolute the paths of", config))?;
+        let unseeded = with_seed(loaded.resolved(), 0);
+        let fingerprint = fingerprint(&unseeded, data, assembly.info.bundle, &Machine::here());
+        Ok(Self { name: config_name(config), loopback, loaded, toml, data, fingerprint })
     }
 
     /// What it is called: as its file is.
@@ -109,16 +113,12 @@ impl Variant {
 
     /// Its config as it is run, with all defaults filled in, but for the seed, which is `seed`.
     pub(super) fn resolved(&self, seed: u64) -> Value {
-        let mut resolved = self.loaded.resolved().clone();
-        resolved["training"]["seed"] = seed.into();
-        resolved
+        with_seed(self.loaded.resolved(), seed)
     }
 
-    /// Its folder in `runs`: another one as soon as config, data or model is another.
+    /// Its folder in `runs`: another one as soon as its figures could be others.
     pub(super) fn folder(&self, runs: &Path) -> PathBuf {
-        let work = [self.resolved(0).to_string(), self.data.to_string(), self.bundle.to_string()];
-        let fingerprint = Fingerprint::of(work.join("\n").as_bytes());
-        runs.join(format!("{}-{}", self.name, fingerprint.short()))
+        runs.join(format!("{}-{}", self.name, self.fingerprint.short()))
     }
 
     /// Writes its config into its folder in `runs`, and returns where. The runs do not change with the
@@ -128,7 +128,7 @@ impl Variant {
     /// If it cannot be written.
     pub(super) fn write(&self, runs: &Path) -> Result<PathBuf, RunError> {
         let folder = self.folder(runs);
-        fs::create_dir_all(&folder).map_err(file("make the folder", &folder))?;
+        fs::create_dir_all(&folder).map_err(RunError::file("make the folder", &folder))?;
         // What is run is called as its file is.
         let config = folder.join(format!("{}.toml", self.name));
         replace(&config, self.toml.as_bytes())?;
@@ -171,6 +171,26 @@ impl Variant {
     }
 }
 
+/// The config `resolved` with another seed.
+fn with_seed(resolved: &Value, seed: u64) -> Value {
+    let mut resolved = resolved.clone();
+    resolved["training"]["seed"] = seed.into();
+    resolved
+}
+
+/// What the figures of a run follow from, but for its seed: the work, and who does it on what. Runs of
+/// another machine or program are no pairs.
+fn fingerprint(
+    config: &Value,
+    data: Fingerprint,
+    bundle: Fingerprint,
+    Machine { cores, os, cpu }: &Machine,
+) -> Fingerprint {
+    let version = env!("CARGO_PKG_VERSION");
+    let all = format!("{config}\n{data}\n{bundle}\nmobillm {version}\n{cores}\n{os}\n{cpu}");
+    Fingerprint::of(all.as_bytes())
+}
+
 /// The value of `key` as a message shows it.
 fn shown(table: &Value, key: &str) -> String {
     table.get(key).map_or_else(|| "not set".to_owned(), Value::to_string)
@@ -207,5 +227,23 @@ mod tests {
         let tcp = json!({"type": "tcp", "address": "127.0.0.1:7340"});
         assert_eq!(key(json!({"type": "slow", "inner": tcp})).unwrap(), "link.transport.inner");
         assert_eq!(key(json!({"type": "acme.quic"})), None);
+    }
+
+    #[test]
+    fn figures_of_another_origin_have_another_folder() {
+        let [data, bundle] = ["data", "bundle"].map(|name| Fingerprint::of(name.as_bytes()));
+        let config = Value::from("a config");
+        let here = Machine { cores: 2, os: "linux".into(), cpu: "a CPU".into() };
+        let folders = [
+            fingerprint(&config, data, bundle, &here),
+            fingerprint(&Value::from("another"), data, bundle, &here),
+            fingerprint(&config, bundle, bundle, &here),
+            fingerprint(&config, data, data, &here),
+            fingerprint(&config, data, bundle, &Machine { cores: 4, ..here.clone() }),
+            fingerprint(&config, data, bundle, &Machine { os: "macos".into(), ..here.clone() }),
+            fingerprint(&config, data, bundle, &Machine { cpu: "another".into(), ..here.clone() }),
+        ];
+        let distinct: BTreeSet<String> = folders.iter().map(Fingerprint::short).collect();
+        assert_eq!(distinct.len(), folders.len());
     }
 }

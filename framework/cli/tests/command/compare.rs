@@ -46,6 +46,12 @@ fn run_folder(setup: &Setup, variant: &str, seed: u64) -> PathBuf {
     runs.join(name).join(format!("seed-{seed}"))
 }
 
+/// Whether the folder of a variant has `file` in it.
+fn has_come_to(setup: &Setup, file: &str) -> bool {
+    let runs = fs::read_dir(setup.path("out/runs"));
+    runs.is_ok_and(|mut runs| runs.any(|run| run.unwrap().path().join(file).exists()))
+}
+
 /// The one run of `variant` with `seed` in a compare.json.
 fn outcome<'a>(comparison: &'a Value, variant: &str, seed: u64) -> &'a Value {
     let variants = comparison["variants"].as_array().unwrap();
@@ -171,7 +177,7 @@ fn a_stopped_comparison_leaves_nobody_and_goes_on() {
     let mut first = Running::start(setup.command(&arguments));
     first.wait_for("toy, seed 0: ");
     let error = setup.fails(1, &arguments);
-    assert!(error.contains("another comparison is using it"), "{error}");
+    assert!(error.contains("another mobillm process is using it"), "{error}");
     first.signal("INT");
     let errors = failed(130, &first.end());
     assert!(errors.contains("the same command goes on from here"), "{errors}");
@@ -185,28 +191,74 @@ fn a_stopped_comparison_leaves_nobody_and_goes_on() {
 }
 
 #[test]
-fn a_run_that_was_stopped_within_goes_on() {
+fn a_run_that_was_stopped_within_begins_again() {
     let setup = setup();
     let long = ["--set", "training.epochs=60"];
     let arguments = compare(&["toy.toml"], &long);
     let first = Running::start(setup.command(&arguments));
-    let adapter = "seed-0/device/adapter.safetensors";
     // There once the first epoch is over.
-    first.wait_until(|| {
-        let runs = fs::read_dir(setup.path("out/runs"));
-        runs.is_ok_and(|mut runs| runs.any(|run| run.unwrap().path().join(adapter).exists()))
-    });
+    first.wait_until(|| has_come_to(&setup, "seed-0/device/adapter.safetensors"));
     first.signal("TERM");
     failed(130, &first.end());
-    let device = run_folder(&setup, "toy", 0).join("device");
-    assert!(!device.join("summary.json").exists(), "the signal came too late");
+    let folder = run_folder(&setup, "toy", 0).join("device");
+    assert!(!folder.join("summary.json").exists(), "the signal came too late");
     assert_nobody_is_left(&setup.path("out"));
     let comparison = setup.json(&[&arguments[..], &["--json"]].concat());
-    let steps = &outcome(&comparison, "toy", 0)["finished"]["server"]["steps"];
-    assert_eq!(steps, &Value::from(60 * STEPS));
+    // What was computed and sent before the stop is in no figure.
+    let summary = &outcome(&comparison, "toy", 0)["finished"];
+    assert_eq!(summary["server"]["steps"], 60 * STEPS);
+    let device = &summary["device"];
+    assert_eq!(
+        (&device["samples_forwarded"], &device["held_out_forwarded"]),
+        (&(60 * 48).into(), &12.into())
+    );
     setup.succeeds(&[&["run", "toy.toml", "--out", "alone"], &long[..]].concat());
-    let adapter = fs::read(device.join("adapter.safetensors")).unwrap();
+    let adapter = fs::read(folder.join("adapter.safetensors")).unwrap();
     assert!(setup.adapter("alone") == adapter, "the adapters differ");
+}
+
+#[test]
+fn a_closed_terminal_leaves_nobody() {
+    for signal in ["HUP", "QUIT"] {
+        let setup = setup();
+        let long = ["--set", "training.epochs=1000"];
+        let first = Running::start(setup.command(&compare(&["toy.toml"], &long)));
+        first.wait_until(|| has_come_to(&setup, "seed-0/device/.lock"));
+        first.signal(signal);
+        failed(130, &first.end());
+        assert_nobody_is_left(&setup.path("out"));
+    }
+}
+
+/// Only a system with a /proc tells what is ignored.
+#[cfg(target_os = "linux")]
+#[test]
+fn nohup_is_heeded() {
+    let setup = setup();
+    let mut shell = std::process::Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_mobillm");
+    let script = "trap '' HUP; exec \"$0\" compare toy.toml --out out --seeds 2";
+    setup.at_home(&mut shell).args(["-c", script, program]);
+    let mut first = Running::start(shell);
+    first.wait_for("toy, seed 0: ");
+    first.signal("HUP");
+    assert!(succeeded(&first.end()).contains("accuracy"));
+}
+
+#[test]
+fn figures_that_cannot_be_read_are_made_again() {
+    let setup = setup();
+    let one = ["--seeds", "1", "--set", "training.epochs=1", "--json"];
+    let arguments = [&["compare", "toy.toml", "--out", "out"], &one[..]].concat();
+    setup.succeeds(&arguments);
+    let summary = run_folder(&setup, "toy", 0).join("device/summary.json");
+    fs::write(&summary, "{").unwrap();
+    let output = setup.output(&arguments);
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(notes.contains("toy, seed 0: cannot read ") && notes.contains("; it is run again\n"));
+    let again: Value = serde_json::from_str(&succeeded(&output)).unwrap();
+    let made: Value = serde_json::from_slice(&fs::read(&summary).unwrap()).unwrap();
+    assert_eq!(outcome(&again, "toy", 0)["finished"], made);
 }
 
 #[test]

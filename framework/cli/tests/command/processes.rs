@@ -117,7 +117,7 @@ fn a_device_leaves_a_server_that_keeps_samples_and_comes_back_for_the_result() {
     assert!(left.ends_with("the same command comes back for the result\n"), "{left}");
     assert!(!setup.path("device/summary.json").exists(), "it did not leave");
     let table = setup.succeeds(&device);
-    assert!(table.contains("accuracy after"), "{table}");
+    assert!(table.contains("accuracy before"), "{table}");
     succeeded(&server.end());
     assert!(setup.path("device/report.html").exists());
     let error = setup.fails(2, &[&arguments[..], &["--leave", "--fresh"]].concat());

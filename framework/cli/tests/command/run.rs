@@ -9,7 +9,7 @@ fn a_run_prints_its_result_and_leaves_a_whole_folder() {
     let setup = Setup::new();
     let output = setup.output(&["run", "toy.toml", "--out", "run"]);
     let table = succeeded(&output);
-    for words in ["toy\n", "accuracy before", "accuracy after", "F1 of happy", "wall time"] {
+    for words in [" toy ", "accuracy  ", "accuracy before", "F1 of happy", "wall time"] {
         assert!(table.contains(words), "{words:?} is not in:\n{table}");
     }
     assert!(table.contains("\nTry it: "), "{table}");
@@ -48,6 +48,19 @@ fn a_run_leaves_a_report() {
     let summary: serde_json::Value = serde_json::from_str(&read("summary.json")).unwrap();
     assert_eq!(variant["runs"][0]["outcome"]["finished"], summary);
     assert!(read("report.html").starts_with("<!DOCTYPE html>"));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_does_not_keep_the_result_from_being_shown() {
+    let setup = Setup::new();
+    // A folder where a file should be: it cannot be replaced.
+    fs::create_dir_all(setup.path("run/report.html")).unwrap();
+    let output = setup.output(&["run", "toy.toml", "--out", "run"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("error: cannot write run/report.html: "), "{error}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("accuracy before") && table.contains("\nTry it: "), "{table}");
 }
 
 #[test]
@@ -93,7 +106,7 @@ fn the_json_of_a_run_is_its_summary_and_nothing_else() {
 fn a_quiet_run_says_nothing_but_its_result() {
     let setup = Setup::new();
     let output = setup.output(&["run", "toy.toml", "--quiet"]);
-    assert!(succeeded(&output).contains("accuracy after"));
+    assert!(succeeded(&output).contains("accuracy before"));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert!(setup.path("runs/toy/summary.json").exists(), "the folder bears the config's name");
 }

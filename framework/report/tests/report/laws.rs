@@ -1,10 +1,11 @@
 //! What holds for the figures of every comparison.
 
-use mobillm_report::{Comparison, Target, Variant};
+use mobillm::run::summary::Summary;
+use mobillm_report::{Comparison, Outcome, SeedRun, Target, Variant};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::samples::{MOBILLM, PAE, Plan, both, failed, machine, variant};
+use crate::samples::{MOBILLM, PAE, Plan, both, failed, machine, summary, variant};
 
 fn compare(variants: Vec<Variant>) -> Comparison {
     Comparison::new(variants, Target::default(), machine())
@@ -97,9 +98,33 @@ proptest! {
 }
 
 #[test]
+fn a_figure_that_is_no_number_excludes_its_run() {
+    let spoil: [fn(&mut Summary); 5] = [
+        |run| run.eval.before = f64::NAN,
+        |run| run.eval.after = f64::INFINITY,
+        |run| run.eval.macro_f1 = Some(f64::NAN),
+        |run| run.wall_seconds = f64::NEG_INFINITY,
+        |run| run.epochs[1].train_loss = f64::NAN,
+    ];
+    for spoil in spoil {
+        let mut spoilt = summary(&MOBILLM, 2);
+        spoil(&mut spoilt);
+        let mut only = variant(&MOBILLM, &[1]);
+        let outcome = Outcome::Finished(Box::new(spoilt));
+        only.runs.push(SeedRun { seed: 2, outcome });
+        let mut compared = compare(vec![only]);
+        let [excluded] = &compared.figures.excluded[..] else { panic!("{:?}", compared.figures) };
+        assert!(excluded.seed == 2 && excluded.reason.contains("not a finite number"));
+        compared.figures.excluded.clear();
+        compared.figures.variants[0].runs -= 1;
+        assert_eq!(compared.figures, compare(vec![variant(&MOBILLM, &[1])]).figures);
+    }
+}
+
+#[test]
 fn the_cost_of_a_target_is_that_of_the_first_evaluation_at_it() {
     let mut only = variant(&MOBILLM, &[1]);
-    let mobillm_report::Outcome::Finished(run) = &mut only.runs[0].outcome else { unreachable!() };
+    let Outcome::Finished(run) = &mut only.runs[0].outcome else { unreachable!() };
     let epochs = run.epochs.clone();
     let second = epochs[1].eval.main().1;
     assert!(epochs[0].eval.main().1 < second);
@@ -131,9 +156,7 @@ fn the_default_target_is_half_a_point_below_the_first_variant() {
 #[test]
 fn a_run_that_is_judged_by_another_metric_is_not_counted() {
     let mut variants = both(&[1, 2]).variants;
-    let mobillm_report::Outcome::Finished(run) = &mut variants[1].runs[0].outcome else {
-        unreachable!()
-    };
+    let Outcome::Finished(run) = &mut variants[1].runs[0].outcome else { unreachable!() };
     run.eval.metric = "pearson".into();
     let compared = compare(variants);
     assert_eq!(compared.figures.variants[1].finished, 1);
@@ -155,7 +178,7 @@ fn one_run_has_no_spread_and_no_difference() {
 #[test]
 fn a_regression_is_compared_by_its_correlation() {
     let mut only = variant(&MOBILLM, &[1]);
-    let mobillm_report::Outcome::Finished(run) = &mut only.runs[0].outcome else { unreachable!() };
+    let Outcome::Finished(run) = &mut only.runs[0].outcome else { unreachable!() };
     let scores = json!({"kind": "regression", "samples": 9, "mse": 0.4, "rmse": 0.63,
         "pearson": 0.81, "spearman": 0.8});
     for epoch in &mut run.epochs {

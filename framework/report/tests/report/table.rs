@@ -19,6 +19,7 @@ fn two_variants_of_three_seeds() {
     │ accuracy                  ┆ 0.9938 ± 0.0006 ┆ 0.9930 ± 0.0006 │
     │ paired difference, points ┆       reference ┆    -0.07 ± 0.06 │
     │ F1 of spam                ┆ 0.9688 ± 0.0006 ┆ 0.9680 ± 0.0006 │
+    │ macro F1                  ┆ 0.9838 ± 0.0006 ┆ 0.9830 ± 0.0006 │
     │ accuracy before           ┆          0.8798 ┆          0.8798 │
     │ device peak memory        ┆  415.7 ± 1.4 MB ┆  374.7 ± 1.4 MB │
     │ device forward            ┆          65.4 s ┆    11.0 ± 0.2 s │
@@ -38,6 +39,35 @@ fn two_variants_of_three_seeds() {
 }
 
 #[test]
+fn one_run() {
+    let one = vec![variant(&Plan { peak_bytes: None, ..MOBILLM }, &[1])];
+    insta::assert_snapshot!(table(one), @r"
+    target: accuracy 0.9884: the final mean of mobillm less 0.5 points
+    ┌─────────────────────────┬──────────┐
+    │                         ┆  mobillm │
+    ╞═════════════════════════╪══════════╡
+    │ seeds                   ┆        1 │
+    │ accuracy                ┆   0.9934 │
+    │ F1 of spam              ┆   0.9684 │
+    │ macro F1                ┆   0.9834 │
+    │ accuracy before         ┆   0.8798 │
+    │ device forward          ┆   65.5 s │
+    │ device evaluation       ┆   4.27 s │
+    │ rows forwarded          ┆    21762 │
+    │ held-out rows forwarded ┆      907 │
+    │ bytes up                ┆ 702.6 MB │
+    │ bytes up per row        ┆  32.3 kB │
+    │ bytes down              ┆   7.2 MB │
+    │ seeds at the target     ┆   1 of 1 │
+    │ seconds to target       ┆   23.6 s │
+    │ bytes up to target      ┆ 234.2 MB │
+    │ server training         ┆   46.1 s │
+    │ wall time               ┆   77.5 s │
+    └─────────────────────────┴──────────┘
+    ");
+}
+
+#[test]
 fn an_emulated_link_a_target_missed_and_a_failed_run() {
     let emulated = |plan| Plan { emulated: true, ..plan };
     let weak = Plan { name: "every-4th-layer", points: -2.0, ..emulated(PAE) };
@@ -52,6 +82,7 @@ fn an_emulated_link_a_target_missed_and_a_failed_run() {
     │ accuracy                  ┆                    0.9934 ┆          0.9724 │
     │ paired difference, points ┆                 reference ┆    -2.09, n = 1 │
     │ F1 of spam                ┆                    0.9684 ┆          0.9474 │
+    │ macro F1                  ┆                    0.9834 ┆          0.9624 │
     │ accuracy before           ┆                    0.8798 ┆          0.8798 │
     │ device peak memory        ┆ 415.0 (414.2 to 415.7) MB ┆        373.2 MB │
     │ device forward            ┆     65.5 (65.4 to 65.5) s ┆          10.8 s │

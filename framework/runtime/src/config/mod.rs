@@ -145,7 +145,7 @@ pub struct LinkConfig {
     /// What carries frames.
     #[schemars(schema_with = "schema::transport")]
     pub transport: Box<dyn TransportConfig>,
-    /// Steps that the device may be ahead of what the server has acknowledged.
+    /// Steps that the device may be ahead of what the server has trained or, with a store, stored.
     #[serde(default = "default_ahead")]
     #[schemars(range(min = 1, max = 65536))]
     pub ahead: usize,

@@ -212,7 +212,7 @@ impl<'a, 't> Session<'a, 't> {
         }
     }
 
-    /// Steps that the server will not ask for again while it lives.
+    /// Steps whose samples the server need not be sent again in this session.
     fn done(&self) -> u64 {
         if self.job.cached { self.stored } else { self.trained }
     }
@@ -241,7 +241,9 @@ impl<'a, 't> Session<'a, 't> {
         match frame {
             Frame::Ack(ack) => self.note_step(&ack),
             Frame::Adapter(adapter) => self.evaluate(&adapter),
-            Frame::Stored(Stored { steps }) if self.job.cached => {
+            Frame::Stored(Stored { steps })
+                if self.job.cached && steps <= self.job.prepared.schedule.steps_per_epoch() =>
+            {
                 self.stored = self.stored.max(steps);
                 Ok(())
             }
@@ -250,6 +252,12 @@ impl<'a, 't> Session<'a, 't> {
     }
 
     fn note_step(&mut self, ack: &Ack) -> Result<(), RunError> {
+        let expected = self.ledger.steps();
+        if ack.step != expected || ack.step >= self.job.prepared.schedule.steps() {
+            return Err(
+                unexpected(&Frame::Ack(*ack), &format!("the Ack of step {expected}")).into()
+            );
+        }
         // After a resume the server first sends again what was missed: steps before the first.
         self.trained = self.trained.max(ack.step + 1);
         self.ledger.step(ack)?;

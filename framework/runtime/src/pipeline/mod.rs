@@ -67,7 +67,7 @@ pub fn run(
     let server_end = end(server_end, server_waiting_frames(&loaded.config));
     let job = server_job(loaded);
     let (trained, served) = std::thread::scope(|scope| {
-        let server = scope.spawn(|| serve(&job, &mut server_folder, server_end, watch));
+        let server = scope.spawn(|| serve(&job, &mut server_folder, server_end, &|| false, watch));
         let trained = device.train(&mut folder, &*transport, device_end, watch);
         (trained, server.join().unwrap_or(Err(RunError::Panicked("server"))))
     });
@@ -136,7 +136,8 @@ impl<'a> DeviceSide<'a> {
         };
         let own_prior = prior(&assembly.objective, &prepared.train.truths);
         let folder = RunFolder::open(&options.out, work, own_prior, &toml)?;
-        let leave = options.leave;
+        // Nobody comes back to a server that is a thread of one process.
+        let leave = options.leave && own_process;
         Ok((Self { loaded, environment, assembly, prepared, began, own_process, leave }, folder))
     }
 
@@ -224,8 +225,8 @@ fn fingerprint(toml: &str) -> io::Result<Fingerprint> {
     Ok(Fingerprint::of(config.to_string().as_bytes()))
 }
 
-/// A head's outputs are the task's labels by their order alone; a model that names them otherwise may
-/// mean them otherwise.
+/// A head's outputs are the task's labels by their order alone; a model that has other names for them may
+/// mean something else.
 fn warn_of_other_labels(assembly: &Assembly, config: &Config, watch: &Watch<'_>) {
     let ours = &config.task.labels;
     if let Some(heads) = assembly.bundle.own_labels().filter(|heads| heads != ours)

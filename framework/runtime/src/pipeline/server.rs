@@ -34,14 +34,15 @@ pub fn server(loaded: &Loaded, folder: &Path, watch: &Watch<'_>) -> Result<(), R
     io.spawn(accept(listener, sender));
     let job = server_job(loaded);
     loop {
-        if let Err(error) = train_alone(&job, &mut folder, || !links.is_empty(), watch) {
+        let others = || !links.is_empty();
+        if let Err(error) = train_alone(&job, &mut folder, &others, watch) {
             wait_if_it_helps(error, watch)?;
         }
         let link = next(&links, watch)?;
         watch.news(News::Note { message: "a device has connected".into() });
         let waiting = server_waiting_frames(&loaded.config);
         let link = ThreadLink::new(io.handle(), link, &*transport, waiting);
-        match serve(&job, &mut folder, link, watch) {
+        match serve(&job, &mut folder, link, &others, watch) {
             Ok(Served::Finished) => return Ok(()),
             Ok(Served::Interrupted) => {
                 let message = format!(
@@ -62,7 +63,9 @@ fn wait_if_it_helps(error: RunError, watch: &Watch<'_>) -> Result<(), RunError> 
         RunError::Wire(_)
         | RunError::Transport(_)
         | RunError::Quantizer(_)
-        | RunError::Store(StoreError::Damaged { .. })
+        | RunError::Store(
+            StoreError::Damaged { .. } | StoreError::Full { .. } | StoreError::TooLarge { .. },
+        )
         | RunError::SideNetwork(SideNetworkError::Batch { .. }) => {
             watch.news(News::Warning { message: format!("{error}; waiting for a device") });
             Ok(())

@@ -14,8 +14,12 @@ pub use ledger::Ledger;
 
 use crate::error::RunError;
 
-/// Makes the folder `path` and locks it for this process.
-pub(crate) fn lock(path: &Path) -> Result<File, RunError> {
+/// Makes the folder `path` and locks it for this process, for as long as the file that is returned is
+/// open. What a killed process has left half-written in it is removed.
+///
+/// # Errors
+/// If the folder cannot be made, or another process has it.
+pub fn lock(path: &Path) -> Result<File, RunError> {
     fs::create_dir_all(path).map_err(RunError::file("make the folder", path))?;
     let file = path.join(".lock");
     let lock = File::create(&file).map_err(RunError::file("write", &file))?;

@@ -137,6 +137,12 @@ impl Cache {
         Ok(samples)
     }
 
+    /// Lets all samples go.
+    pub fn let_go(&mut self) -> Result<(), RunError> {
+        self.ahead = None;
+        self.keep_whole_steps(0)
+    }
+
     /// Lets go what is not of a whole step among the first `samples` samples.
     fn keep_whole_steps(&mut self, samples: u64) -> Result<(), RunError> {
         let kept = self.steps.before(self.steps.whole(samples));

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::side_network::SideNetworkContext;
+use mobillm_store::Store;
 use mobillm_wire::handshake::{Hello, Refusal, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunError;
 use crate::run::file::{read_json, replace, replace_json};
 use crate::run::lock;
+use crate::server::cache::Cache;
 
 /// Version 1 had no `samples` and no `steps_per_epoch`; it is still read.
 const FORMAT: u32 = 2;
@@ -74,6 +76,8 @@ pub struct ServerFolder {
     state: Option<State>,
     /// The acknowledgement of every step, frame after frame, for devices that miss some.
     acks: File,
+    /// The samples that a run has in memory, between two connections.
+    cache: Option<(RunShape, Cache)>,
     _lock: File,
 }
 
@@ -107,7 +111,7 @@ impl ServerFolder {
             Ok(file)
         };
         let acks = open().map_err(RunError::file("write", &acks))?;
-        Ok(Self { path: path.to_owned(), state, acks, _lock: lock })
+        Ok(Self { path: path.to_owned(), state, acks, cache: None, _lock: lock })
     }
 
     /// Takes up the run of `hello`: a new one, or the one that is here already.
@@ -115,8 +119,9 @@ impl ServerFolder {
     /// # Errors
     /// A refusal if another run, or the same run with other dimensions, is here.
     pub fn enter(&mut self, hello: &Hello) -> Result<(), Refusal> {
-        // A run that left nothing to go on from may be replaced.
-        let has_work = |state: &&State| state.checkpoint.is_some() || self.store_path().exists();
+        // A run that left nothing to go on from may be replaced. What cannot be looked into is not nothing.
+        let holds_samples = || Store::holds_samples(&self.store_path()).unwrap_or(true);
+        let has_work = |state: &&State| state.checkpoint.is_some() || holds_samples();
         match self.state.as_ref().filter(has_work) {
             None => {
                 self.state = Some(State {
@@ -140,8 +145,8 @@ impl ServerFolder {
                     != (hello.pipeline, &hello.side_network, hello.samples) =>
             {
                 Err(Refusal::new(
-                    "the run was begun with another config or bundle; go on with the old one, or \
-                     begin a new run"
+                    "the run was begun with another config or bundle, or by another release; go on \
+                     with the old one, or begin a new run"
                         .into(),
                 ))
             }
@@ -166,6 +171,16 @@ impl ServerFolder {
             samples: state.samples,
             steps_per_epoch: state.steps_per_epoch,
         })
+    }
+
+    /// The samples that the run `shape` has left here.
+    pub(super) fn take_cache(&mut self, shape: &RunShape) -> Option<Cache> {
+        self.cache.take().filter(|(of, _)| of == shape).map(|(_, cache)| cache)
+    }
+
+    /// Leaves the samples of the run `shape` here.
+    pub(super) fn put_cache(&mut self, shape: RunShape, cache: Cache) {
+        self.cache = Some((shape, cache));
     }
 
     /// Where its samples are kept.

@@ -7,6 +7,6 @@ mod folder;
 mod session;
 mod training;
 
-pub use folder::ServerFolder;
+pub use folder::{RunShape, ServerFolder};
 pub use session::{Served, ServerJob, serve};
 pub use training::train_alone;

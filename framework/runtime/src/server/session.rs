@@ -1,26 +1,27 @@
 //! One session of a server: from a hello to the end of the link.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::quantizer::Quantizer;
-use mobillm_core::sample::{EncodedSample, Objective};
+use mobillm_core::sample::Objective;
 use mobillm_core::side_network::SideNetworkConfig;
 use mobillm_core::transport::{Lane, TransportError};
 use mobillm_store::{StoreConfig, record_bytes};
 use mobillm_wire::frame::{Adapter, Frame, Stored};
 use mobillm_wire::handshake::{Hello, Refusal, Welcome};
-use mobillm_wire::inbox::{Event, Inbox};
+use mobillm_wire::inbox::{Event, Inbox, Room};
 use mobillm_wire::{VERSION, WireError};
 
 use crate::config::TrainingConfig;
 use crate::error::{RunError, and_tidied};
-use crate::link::{ThreadLink, unexpected};
+use crate::link::{Heard, ThreadLink, unexpected};
 use crate::progress::Watch;
 use crate::server::ServerFolder;
-use crate::server::cache::Cache;
 use crate::server::folder::RunShape;
-use crate::server::training::{Trained, Training};
+use crate::server::training::Training;
 use crate::stop::Stop;
 
 /// What a server is set up with, whatever device comes.
@@ -94,8 +95,12 @@ pub enum Served {
     Interrupted,
 }
 
-/// Serves the device at the other end of `link` until it finishes or goes away. Whatever happens
-/// after the first step, a checkpoint is kept and the device is told why.
+/// How long a device may neither send nor take anything while another one waits. A device that comes back
+/// over a new connection, because its old one is dead, waits a little longer for its welcome.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Serves the device at the other end of `link` until it finishes or goes away, or is silent while
+/// `others` wait. Whatever happens after the first step, a checkpoint is kept and the device is told why.
 ///
 /// # Errors
 /// If the device does not fit, breaks the protocol, or a file cannot be written.
@@ -103,11 +108,13 @@ pub fn serve(
     job: &ServerJob<'_>,
     folder: &mut ServerFolder,
     link: ThreadLink,
+    others: &dyn Fn() -> bool,
     watch: &Watch<'_>,
 ) -> Result<Served, RunError> {
-    let result = greet(job, folder, &link, watch).and_then(|mut session| {
-        let outcome = session.run(folder, &link, &watch.stop);
-        and_tidied(outcome, session.training.keep(folder))
+    let result = greet(job, folder, &link, &watch.stop).and_then(|hello| {
+        let mut session = Session::open(job, folder, &hello, watch)?;
+        let outcome = session.run(folder, &link, others, &watch.stop);
+        and_tidied(outcome, session.training.close(folder))
     });
     match &result {
         Ok(_) => link.close(),
@@ -117,14 +124,13 @@ pub fn serve(
     result
 }
 
-/// Takes the hello, refuses or welcomes, and sends what the device has missed.
-fn greet<'a>(
-    job: &'a ServerJob<'a>,
+/// Takes the hello, and refuses it if it does not fit.
+fn greet(
+    job: &ServerJob<'_>,
     folder: &mut ServerFolder,
     link: &ThreadLink,
-    watch: &Watch<'_>,
-) -> Result<Session<'a>, RunError> {
-    let stop = &watch.stop;
+    stop: &Stop,
+) -> Result<Hello, RunError> {
     let hello = match link.receive_first(stop)? {
         Some(Frame::Hello(hello)) => *hello,
         Some(other) => return Err(unexpected(&other, "Hello").into()),
@@ -136,126 +142,127 @@ fn greet<'a>(
         return Err(WireError::Handshake(refusal).into());
     }
     folder.save_entry()?;
-    let shape = RunShape::of(&hello);
-    let session = Session::new(Training::open(job, folder, shape, watch)?, job);
-    folder.forget_adapters(hello.epochs_received)?;
-    let next_step = folder.next_step();
-    let stored_steps = session.training.cache.as_ref().map_or(0, Cache::stored_steps);
-    let welcome = Welcome { version: VERSION, next_step, stored_steps };
-    link.send(stop, Frame::Welcome(welcome).encode(), Lane::Control)?;
-    for step in hello.steps_received..next_step {
-        link.send(stop, folder.ack(step)?, Lane::Control)?;
-    }
-    let done = next_step / hello.steps_per_epoch;
-    for epoch in hello.epochs_received..done as u32 {
-        let bytes = folder.adapter(epoch)?;
-        link.send(stop, Frame::Adapter(Adapter { epoch, bytes }).encode(), Lane::Bulk)?;
-    }
-    Ok(session)
+    Ok(hello)
 }
 
 struct Session<'a> {
     training: Training<'a>,
     inbox: Inbox,
+    steps_per_epoch: u64,
     /// Steps that the device knows to be stored.
     told: u64,
+    /// Steps whose acknowledgement was sent.
+    acknowledged: u64,
+    /// Epochs whose adapter was sent.
+    adapters: u64,
 }
 
 impl<'a> Session<'a> {
-    fn new(training: Training<'a>, job: &ServerJob<'_>) -> Self {
-        let needed = match &training.cache {
-            Some(cache) => cache.stored_steps(),
-            None => training.trained(),
-        };
+    fn open(
+        job: &'a ServerJob<'a>,
+        folder: &mut ServerFolder,
+        hello: &Hello,
+        watch: &Watch<'_>,
+    ) -> Result<Self, RunError> {
+        let training = Training::open(job, folder, RunShape::of(hello), watch)?;
+        folder.forget_adapters(hello.epochs_received)?;
+        let told = training.stored_steps();
+        let needed = if job.store.caches() { told } else { training.trained() };
         let (taps, hidden) = training.taps();
-        let inbox = Inbox::new(job.quantizer.clone(), taps, hidden, needed);
-        Self { training, inbox, told: needed }
+        let room = Room { samples: hello.samples, rows: hello.rows };
+        let inbox = Inbox::new(job.quantizer.clone(), taps, hidden, needed, room);
+        Ok(Self {
+            training,
+            inbox,
+            steps_per_epoch: hello.steps_per_epoch,
+            told,
+            acknowledged: hello.steps_received.min(folder.next_step()),
+            adapters: hello.epochs_received.into(),
+        })
     }
 
     /// What the device sends comes first: it waits for nothing but its samples to be safe. When
-    /// nothing has come, there is time to make them so and to train.
+    /// nothing has come, there is time to make them so and to train. A device that takes nothing
+    /// holds up neither.
     fn run(
         &mut self,
         folder: &mut ServerFolder,
         link: &ThreadLink,
+        others: &dyn Fn() -> bool,
         stop: &Stop,
     ) -> Result<Served, RunError> {
+        let (next_step, stored_steps) = (folder.next_step(), self.told);
+        let welcome = Welcome { version: VERSION, next_step, stored_steps };
+        link.send(stop, Frame::Welcome(welcome).encode(), Lane::Control)?;
+        let mut alive = Instant::now();
         loop {
-            let frame = match self.has_work() {
-                false => link.receive(stop)?,
-                true => match link.try_receive() {
-                    Ok(None) => {
-                        self.work(folder, link, stop)?;
-                        continue;
+            let works = self.training.is_pending() || self.training.can_go_on_alone();
+            let wait = if works { Duration::ZERO } else { Duration::from_millis(50) };
+            if self.tell(folder, link, wait, stop)? {
+                alive = Instant::now();
+            }
+            match link.listen(stop, wait)? {
+                Heard::End => return Ok(Served::Interrupted),
+                Heard::Nothing if works => self.training.work(folder)?,
+                Heard::Nothing => {}
+                Heard::Frame(frame) => {
+                    alive = Instant::now();
+                    match self.inbox.receive(frame)? {
+                        Event::Waiting => {}
+                        Event::Finished => return Ok(Served::Finished),
+                        Event::Step { step, samples } => {
+                            self.training.take(step, &samples, folder)?;
+                        }
                     }
-                    Err(RunError::Transport(TransportError::Closed)) => None,
-                    frame => frame?,
-                },
-            };
-            let Some(frame) = frame else { return Ok(Served::Interrupted) };
-            match self.inbox.receive(frame)? {
-                Event::Waiting => {}
-                Event::Finished => return Ok(Served::Finished),
-                Event::Step { step, samples } => self.take(step, &samples, folder, link, stop)?,
+                }
+            }
+            if alive.elapsed() > PATIENCE && others() {
+                return Ok(Served::Interrupted);
             }
         }
     }
 
-    /// Keeps the samples of a step, or trains on them at once.
-    fn take(
-        &mut self,
-        step: u64,
-        samples: &[EncodedSample],
-        folder: &mut ServerFolder,
-        link: &ThreadLink,
-        stop: &Stop,
-    ) -> Result<(), RunError> {
-        match &mut self.training.cache {
-            Some(cache) => {
-                cache.append(step, samples)?;
-                cache.sync_if_due()?;
-                self.tell_stored(link, stop)
-            }
-            None => tell(self.training.train(samples, folder)?, link, stop),
-        }
-    }
-
-    fn has_work(&self) -> bool {
-        let pending = self.training.cache.as_ref().is_some_and(Cache::is_pending);
-        pending || self.training.can_go_on_alone()
-    }
-
-    fn work(
+    /// Tells what the device does not know yet, as far as the link takes it within `wait` a frame.
+    /// Whether it took any.
+    fn tell(
         &mut self,
         folder: &mut ServerFolder,
         link: &ThreadLink,
+        wait: Duration,
         stop: &Stop,
-    ) -> Result<(), RunError> {
-        if stop.is_requested() {
-            return Err(RunError::Stopped);
+    ) -> Result<bool, RunError> {
+        let mut took = false;
+        while self.has_news() && link.has_room(wait) {
+            let (frame, lane) = self.next_news(folder)?;
+            link.send(stop, frame, lane)?;
+            took = true;
         }
-        if let Some(cache) = self.training.cache.as_mut().filter(|cache| cache.is_pending()) {
-            cache.sync()?;
-            return self.tell_stored(link, stop);
-        }
-        tell(self.training.train_kept(folder)?, link, stop)
+        Ok(took)
     }
 
-    /// Tells what is stored since the last time.
-    fn tell_stored(&mut self, link: &ThreadLink, stop: &Stop) -> Result<(), RunError> {
-        let steps = self.training.cache.as_ref().map_or(0, Cache::stored_steps);
-        if steps > self.told {
-            self.told = steps;
-            link.send(stop, Frame::Stored(Stored { steps }).encode(), Lane::Control)?;
-        }
-        Ok(())
+    fn has_news(&self) -> bool {
+        self.training.stored_steps() > self.told
+            || self.training.trained() > self.acknowledged
+            || self.next_epoch_is_acknowledged()
     }
-}
 
-fn tell(trained: Trained, link: &ThreadLink, stop: &Stop) -> Result<(), RunError> {
-    link.send(stop, trained.ack, Lane::Control)?;
-    if let Some(adapter) = trained.adapter {
-        link.send(stop, Frame::Adapter(adapter).encode(), Lane::Bulk)?;
+    fn next_epoch_is_acknowledged(&self) -> bool {
+        (self.adapters + 1) * self.steps_per_epoch <= self.acknowledged
     }
-    Ok(())
+
+    fn next_news(&mut self, folder: &mut ServerFolder) -> Result<(Bytes, Lane), RunError> {
+        let stored = self.training.stored_steps();
+        if stored > self.told {
+            self.told = stored;
+            return Ok((Frame::Stored(Stored { steps: stored }).encode(), Lane::Control));
+        }
+        if self.next_epoch_is_acknowledged() {
+            let epoch = self.adapters as u32;
+            self.adapters += 1;
+            let adapter = Adapter { epoch, bytes: folder.adapter(epoch)? };
+            return Ok((Frame::Adapter(adapter).encode(), Lane::Bulk));
+        }
+        self.acknowledged += 1;
+        Ok((folder.ack(self.acknowledged - 1)?, Lane::Control))
+    }
 }

@@ -131,15 +131,23 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn a_device_leaves_and_comes_back_for_the_result() {
     let setup = Setup::new();
-    let sets = pae(&[DISK]);
-    setup.run(&sets, "whole").unwrap();
-    let ends = TwoEnds::new(&setup, &sets);
+    setup.run(&pae(&[DISK]), "whole").unwrap();
+    for store in [MEMORY, DISK] {
+        leaves_and_comes_back(&setup, store);
+    }
+}
+
+fn leaves_and_comes_back(setup: &Setup, store: &str) {
+    for folder in ["server", "device"] {
+        let _ = fs::remove_dir_all(setup.path(folder));
+    }
+    let ends = TwoEnds::new(setup, &pae(&[store]));
     let notes = Notes::default();
     std::thread::scope(|scope| {
         let server = scope.spawn(|| ends.server(&notes));
         assert_eq!(ends.device(&Notes::default(), true).unwrap(), None);
         wait_until("the server is done", || notes.says("every epoch is trained"));
-        // Not the model nor a training row is needed to come back: the held-out rows are.
+        // To come back no training row goes forward; the held-out rows do.
         let summary = ends.device(&Notes::default(), false).unwrap().unwrap();
         server.join().unwrap().unwrap();
         assert_eq!(summary.device.samples_forwarded, 48);
@@ -184,12 +192,12 @@ fn a_damaged_sample_is_asked_for_again() {
     let notes = Notes { stop_after: Some(13), ..Notes::default() };
     setup.run_watched(&sets, "run", &notes).unwrap_err();
     let store = setup.path("run/server/store");
-    let segment = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
-    let mut bytes = fs::read(&segment).unwrap();
+    let samples = store.join("samples");
+    let mut bytes = fs::read(&samples).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
-    fs::write(&segment, bytes).unwrap();
-    // It may be found when the store is opened, or when an epoch comes across it.
+    fs::write(&samples, bytes).unwrap();
+    // An epoch comes across it, and the device is asked for it with the next session.
     let mut result = setup.run(&sets, "run");
     if let Err(error) = &result {
         assert!(error.to_string().contains("again"), "{error}");

@@ -185,10 +185,9 @@ fn labels_are_found_where_a_policy_sends_them() {
     }
 }
 
-/// Which token of a text is its last is told beside its rows, in 4 bytes that no manifest of its own
-/// lists: see `Egress::bytes`.
+/// Which token of a text is its last would tell its length: it stays on the device.
 #[test]
-fn the_last_tokens_wire_holds_their_positions_too() {
+fn the_last_tokens_wire_holds_no_positions() {
     let setup = setup();
     let path = setup.path("bundle/manifest.json");
     let mut manifest: Manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -198,8 +197,7 @@ fn the_last_tokens_wire_holds_their_positions_too() {
     let within = "device.selector={type=\"every-nth-layer\", n=3, tokens={type=\"loss-tokens\"}}";
     for selector in [LOSS_TOKENS, within] {
         let heard = hear(&setup, &load(&setup, &[DIFFERENCE, ADDITIVE, selector]));
-        let positions = 4 * heard.counts().rows;
-        assert_eq!(heard.bytes(), heard.manifest_bytes() + positions, "{selector}");
+        assert_eq!(heard.bytes(), heard.manifest_bytes(), "{selector}");
         assert_private(&heard.frames, &setup, &heard.prepared);
     }
 }

@@ -47,13 +47,35 @@ fn what_is_damaged_is_replaced() {
     fs::write(&path, flipped).unwrap();
     let error = store.read(&[0, 1, 2]).unwrap_err();
     let text = error.to_string();
-    for part in ["samples: sample 1 at byte 48 is damaged", "checksum", "send them again"] {
+    for part in ["samples: sample 1 at byte 48 is damaged", "checksum", "it and all after it are"] {
         assert!(text.contains(part), "{text}");
     }
     store.truncate(1).unwrap();
     store.append(&samples(1..HELD)).unwrap();
     store.sync().unwrap();
     assert_eq!(all(&open(folder.path())), samples(0..HELD));
+}
+
+/// Address 0 of a process is not mapped: reading it is refused as a bad sector of a disk is.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_system_cannot_read_is_asked_for_again() {
+    use crate::Fsync;
+    use crate::disk::Disk;
+    use crate::record::Records;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = Disk::open(folder.path(), Fsync::Group, &identity()).unwrap();
+    let mut records = Records::default();
+    records.encode(&samples(0..1)).unwrap();
+    disk.append(&records).unwrap();
+    disk.file = std::sync::Arc::new(fs::File::open("/proc/self/mem").unwrap());
+    let error = disk.view().read(&[0]).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { ordinal: 0, .. }), "{error}");
+    let text = error.to_string();
+    for part in ["samples: sample 0", "cannot read it: Input/output error", "start the device"] {
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 #[test]
@@ -70,11 +92,18 @@ fn a_flipped_index_is_refused_or_reported() {
         flipped[at] ^= 1 << (at % 8);
         fs::write(&index, flipped).unwrap();
         fs::write(&records, &held).unwrap();
+        let holds = Store::holds_samples(folder.path());
         match Store::open(&DISK, folder.path(), &identity()) {
-            Err(error) => assert!(at < header && error.to_string().contains("remove the folder")),
+            Err(error) => {
+                assert!(at < header && error.to_string().contains("remove the folder"));
+                assert_eq!(holds.unwrap_err().to_string(), error.to_string());
+            }
             Ok(store) => {
                 assert_eq!(store.len(), (at - header) as u64 / 12);
-                assert!(store.recovered().is_some());
+                assert_eq!(holds.unwrap(), !store.is_empty());
+                let recovered = store.recovered().unwrap();
+                let fate = "may have been acknowledged: the device sends them again";
+                assert!(recovered.ends_with(fate), "{recovered}");
                 assert_eq!(all(&store), samples(0..store.len()));
             }
         }
@@ -94,8 +123,9 @@ fn samples_of_something_else_are_refused() {
     assert_eq!(all(&open(folder.path())), samples(0..HELD), "it was not touched");
 
     fs::remove_file(folder.path().join("index")).unwrap();
-    let error = Store::open(&DISK, folder.path(), &identity()).unwrap_err();
-    assert!(error.to_string().starts_with("cannot open"), "{error}");
+    let error = Store::open(&DISK, folder.path(), &identity()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot open"), "{error}");
+    assert_eq!(Store::holds_samples(folder.path()).unwrap_err().to_string(), error);
     for (bytes, expected) in [
         (&b""[..], "it has 0 bytes"),
         (b"mobistor\x01\0\0\0\xff\xff\xff\xff", "its header is damaged"),

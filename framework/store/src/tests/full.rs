@@ -91,7 +91,7 @@ mod disk {
     #[test]
     fn what_could_not_be_synced_is_dropped_until_it_is_known_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        for fsync in [Fsync::Group, Fsync::Never] {
+        for fsync in [Fsync::Group, Fsync::EachAppend, Fsync::Never] {
             let folder = folder.path().join(format!("{fsync:?}"));
             let mut disk = opened(&folder, fsync);
             let index = std::mem::replace(&mut disk.index.file, full());

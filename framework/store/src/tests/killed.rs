@@ -42,10 +42,12 @@ fn victim() {
     }
 }
 
-fn start(folder: &Path, policy: usize) -> Child {
+/// Starts it in `parent`, with a relative path to its folder.
+fn start(parent: &Path, policy: usize) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "tests::killed::victim", "--nocapture"])
-        .env(FOLDER, folder)
+        .current_dir(parent)
+        .env(FOLDER, "store")
         .env(POLICY, policy.to_string())
         .stdout(Stdio::piped())
         .spawn()
@@ -55,10 +57,10 @@ fn start(folder: &Path, policy: usize) -> Child {
 #[test]
 fn what_was_acknowledged_outlives_a_kill() {
     for (policy, fsync) in policies().into_iter().enumerate() {
-        let folder = tempfile::tempdir().unwrap();
+        let parent = tempfile::tempdir().unwrap();
         let mut acknowledged = 0;
         for lines in [1, 2, 7, 16, 29, 53] {
-            let mut child = start(folder.path(), policy);
+            let mut child = start(parent.path(), policy);
             let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
             let mut durable = || {
                 let line = said.next()?.unwrap();
@@ -80,7 +82,8 @@ fn what_was_acknowledged_outlives_a_kill() {
             }
             child.wait().unwrap();
 
-            let mut store = Store::open(&disk(fsync), folder.path(), &identity()).unwrap();
+            let folder = parent.path().join("store");
+            let mut store = Store::open(&disk(fsync), &folder, &identity()).unwrap();
             let held = store.len();
             assert!(held >= acknowledged, "{fsync:?}: {held} of {acknowledged}");
             assert_eq!(all(&store), samples(0..held));

@@ -5,6 +5,7 @@ mod damage;
 mod full;
 mod killed;
 mod model;
+mod nobody;
 mod read_ahead;
 pub mod samples;
 mod version;

@@ -1,14 +1,16 @@
 //! Decompression of a page.
 //!
 //! The reader's own codecs allocate what a page's header claims, up to 2 GiB for a page of a few
-//! bytes. These allocate what the compressed bytes can or do make; a window of Zstandard, which is
-//! reserved at once, is at most 128 MiB.
+//! bytes. These allocate what the compressed bytes can or do make, and no more than [`believed`]; a
+//! window of Zstandard, which is reserved at once, is at most 128 MiB.
 
 use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 use parquet::basic::CompressionCodec;
 use ruzstd::decoding::StreamingDecoder;
+
+use super::limits::believed;
 
 /// The most that a page of the format can hold, in bytes.
 const PAGE: u64 = i32::MAX as u64;
@@ -26,10 +28,15 @@ pub(super) fn check(codec: CompressionCodec) -> Result<(), String> {
 
 /// The bytes of `page`, which is compressed with `codec`.
 pub(super) fn decompress(codec: CompressionCodec, page: &[u8]) -> Result<Vec<u8>, String> {
+    let most = believed(page.len() as u64).min(PAGE);
     match codec {
         CompressionCodec::SNAPPY => snappy(page),
-        CompressionCodec::GZIP => whole(MultiGzDecoder::new(page)),
-        CompressionCodec::ZSTD => zstandard(page),
+        CompressionCodec::GZIP => {
+            let mut bytes = Vec::new();
+            append(&mut bytes, MultiGzDecoder::new(page), most)?;
+            Ok(bytes)
+        }
+        CompressionCodec::ZSTD => zstandard(page, most),
         other => Err(unknown(other)),
     }
 }
@@ -49,22 +56,27 @@ fn snappy(page: &[u8]) -> Result<Vec<u8>, String> {
     snap::raw::Decoder::new().decompress_vec(page).map_err(|error| error.to_string())
 }
 
-fn zstandard(mut page: &[u8]) -> Result<Vec<u8>, String> {
+/// The bytes of all frames of `page`, `most` at the most.
+fn zstandard(mut page: &[u8], most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while !page.is_empty() {
         let frame = StreamingDecoder::new(&mut page).map_err(|error| error.to_string())?;
-        bytes.append(&mut whole(frame)?);
+        append(&mut bytes, frame, most)?;
     }
     Ok(bytes)
 }
 
-fn whole(stream: impl Read) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
+/// Appends what is in `stream` to `bytes`, which then are `most` at the most.
+fn append(bytes: &mut Vec<u8>, stream: impl Read, most: u64) -> Result<(), String> {
+    let room = most - bytes.len() as u64;
     let read = |error: io::Error| error.to_string();
-    let length = stream.take(PAGE + 1).read_to_end(&mut bytes).map_err(read)?;
-    match length as u64 > PAGE {
-        true => Err("a page is larger than the format allows, 2 GiB".to_owned()),
-        false => Ok(bytes),
+    let length = stream.take(room + 1).read_to_end(bytes).map_err(read)?;
+    match length as u64 > room {
+        true => Err(format!(
+            "a page unfolds to more than {most} bytes, the most that is read from one of its \
+             length; write the file again with smaller pages"
+        )),
+        false => Ok(()),
     }
 }
 
@@ -121,6 +133,19 @@ mod tests {
         let page = compressed(CompressionCodec::SNAPPY, &bytes);
         assert!(bytes.len() / page.len() >= SNAPPY_EXPANSION - 2, "the bound is near");
         assert_eq!(decompress(CompressionCodec::SNAPPY, &page).unwrap(), bytes);
+    }
+
+    #[test]
+    fn frames_share_the_bound_of_their_page() {
+        let frames = compressed(CompressionCodec::ZSTD, &[1; 8]).repeat(2);
+        assert_eq!(zstandard(&frames, 16).unwrap(), [1; 16]);
+        assert!(zstandard(&frames, 15).unwrap_err().contains("more than 15 bytes"));
+        assert!(zstandard(&frames, 8).is_err());
+
+        let page = compressed(CompressionCodec::ZSTD, &[0; 1 << 20]).repeat(20);
+        assert!(page.len() < 4000);
+        let error = decompress(CompressionCodec::ZSTD, &page).unwrap_err();
+        assert!(error.starts_with("a page unfolds to more than "), "{error}");
     }
 
     #[test]

@@ -9,16 +9,17 @@ use parquet::data_type::{
 };
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor, Type};
 
+use super::limits::Budget;
 use super::pages::Pages;
 use super::{damaged, reason};
 use crate::config::{Column, quoted};
 use crate::table::named;
 
-/// Rows that one call decodes. It bounds what the count in a page's header can make it allocate.
-const STEP: usize = 1024;
-
 /// The text of a cell, or what is wrong with it.
 pub(super) type Cell = Result<String, Cow<'static, str>>;
+
+/// Reads as many more cells of a column chunk as it is told to.
+pub(super) type Reader = Box<dyn FnMut(usize, &mut Budget) -> Result<Vec<Cell>, String>>;
 
 /// Where a wanted column is and what it holds.
 pub(super) struct Source {
@@ -71,6 +72,26 @@ impl Source {
         let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == at);
         let leaf = leaf.ok_or_else(|| damaged(format!("column {column} holds no values")))?;
         Ok(Self { column: column.clone(), leaf, kind, expected })
+    }
+
+    /// A reader of the column chunk of `rows` rows with these `pages`.
+    pub(super) fn reader(&self, column: ColumnDescPtr, pages: Pages, rows: u64) -> Reader {
+        let chunk = Chunk { column, pages, rows, expected: self.expected };
+        match self.kind {
+            Kind::Text => chunk.reader::<ByteArrayType>(utf8),
+            Kind::Boolean => chunk.reader::<BoolType>(|value| Ok(value.to_string())),
+            Kind::Int32 => chunk.reader::<Int32Type>(|value| Ok(value.to_string())),
+            Kind::Uint32 => {
+                chunk.reader::<Int32Type>(|value| Ok(value.cast_unsigned().to_string()))
+            }
+            Kind::Int64 => chunk.reader::<Int64Type>(|value| Ok(value.to_string())),
+            Kind::Uint64 => {
+                chunk.reader::<Int64Type>(|value| Ok(value.cast_unsigned().to_string()))
+            }
+            // The shortest text that is this number, `1.0` for a whole one, as JSON has it.
+            Kind::Float => chunk.reader::<FloatType>(|value| Ok(format!("{value:?}"))),
+            Kind::Double => chunk.reader::<DoubleType>(|value| Ok(format!("{value:?}"))),
+        }
     }
 }
 
@@ -125,28 +146,6 @@ fn describe(field: &Type) -> String {
     }
 }
 
-/// The `rows` cells of a column chunk.
-pub(super) fn decode(
-    source: &Source,
-    column: ColumnDescPtr,
-    pages: Pages,
-    rows: usize,
-) -> Result<Vec<Cell>, String> {
-    let shown = |text: String| Ok(text);
-    let values = Values { column, pages, rows, expected: source.expected };
-    match source.kind {
-        Kind::Text => values.cells::<ByteArrayType>(utf8),
-        Kind::Boolean => values.cells::<BoolType>(|value| shown(value.to_string())),
-        Kind::Int32 => values.cells::<Int32Type>(|value| shown(value.to_string())),
-        Kind::Uint32 => values.cells::<Int32Type>(|value| shown(value.cast_unsigned().to_string())),
-        Kind::Int64 => values.cells::<Int64Type>(|value| shown(value.to_string())),
-        Kind::Uint64 => values.cells::<Int64Type>(|value| shown(value.cast_unsigned().to_string())),
-        // The shortest text that is this number, `1.0` for a whole one, as JSON has it.
-        Kind::Float => values.cells::<FloatType>(|value| shown(format!("{value:?}"))),
-        Kind::Double => values.cells::<DoubleType>(|value| shown(format!("{value:?}"))),
-    }
-}
-
 fn utf8(value: &ByteArray) -> Cell {
     let text = std::str::from_utf8(value.data()).map_err(|error| {
         format!("byte {} of the string is not UTF-8; convert it", error.valid_up_to() + 1)
@@ -154,43 +153,41 @@ fn utf8(value: &ByteArray) -> Cell {
     Ok(text.to_owned())
 }
 
-struct Values {
+struct Chunk {
     column: ColumnDescPtr,
     pages: Pages,
-    rows: usize,
+    rows: u64,
     expected: &'static str,
 }
 
-impl Values {
-    fn cells<T: DataType>(self, cell: impl Fn(&T::T) -> Cell) -> Result<Vec<Cell>, String> {
+impl Chunk {
+    fn reader<T: DataType>(self, cell: fn(&T::T) -> Cell) -> Reader {
         let Self { column, pages, rows, expected } = self;
         let present = column.max_def_level();
-        let null = || Err(format!("expected {expected}, got null; leave the row out").into());
         let mut reader = ColumnReaderImpl::<T>::new(column, Box::new(pages));
-        let mut cells = Vec::new();
-        let (mut levels, mut values) = (Vec::new(), Vec::new());
-        while cells.len() < rows {
-            levels.clear();
-            values.clear();
-            let step = STEP.min(rows - cells.len());
+        let mut before = 0;
+        Box::new(move |count, budget| {
+            let (mut levels, mut values) = (Vec::new(), Vec::new());
             let (read, _, _) = reader
-                .read_records(step, Some(&mut levels), None, &mut values)
+                .read_records(count, Some(&mut levels), None, &mut values)
                 .map_err(|error| reason(&error))?;
-            if read == 0 {
-                let values = cells.len();
-                return Err(damaged(format!("it has {values} values for {rows} rows")));
-            }
-            // A column without nulls has no levels.
-            if present == 0 {
-                cells.extend(values.iter().map(&cell));
-                continue;
+            before += read;
+            if read < count {
+                return Err(damaged(format!("it has {before} values for {rows} rows")));
             }
             let mut values = values.iter();
-            cells.extend(levels.iter().map(|level| match *level == present {
-                true => values.next().map_or_else(null, &cell),
-                false => null(),
-            }));
-        }
-        Ok(cells)
+            let cells = (0..count).map(|row| {
+                // A column without nulls has no levels.
+                let is_null = levels.get(row).is_some_and(|level| *level != present);
+                let Some(value) = (!is_null).then(|| values.next()).flatten() else {
+                    let message = format!("expected {expected}, got null; leave the row out");
+                    return Ok(Err(message.into()));
+                };
+                let cell = cell(value);
+                budget.take(cell.as_ref().map_or(0, String::len))?;
+                Ok(cell)
+            });
+            cells.collect()
+        })
     }
 }

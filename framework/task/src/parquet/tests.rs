@@ -1,3 +1,5 @@
+mod claims;
+
 use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
@@ -190,16 +192,23 @@ fn a_row_group_that_is_damaged_does_not_take_the_others_with_it() {
 }
 
 #[test]
-fn a_panic_of_the_decoder_is_a_problem_of_its_row_group() {
+fn a_string_that_is_cut_is_a_problem_of_its_row_group() {
     let mut bytes = two_groups(plain());
     // The second string takes the length of the third with it, but for two bytes.
     let at = bytes.windows(5).position(|bytes| bytes == b"\x01\0\0\0b").unwrap();
     bytes[at] = 4;
     let rows = read(&bytes).unwrap();
-    let expected = ": row group 1 of 2, column `text`: it cannot be decoded; the file is damaged: \
-                    fetch it or write it again";
+    let expected = ": row group 1 of 2, column `text`: insufficient values read from column - \
+                    expected: 3, got: 2; the file is damaged: fetch it or write it again";
     assert_eq!(rows[0], Err(expected.into()));
     assert_eq!(rows[1], Ok((4, "d".into(), "ham".into())));
+}
+
+#[test]
+fn what_no_check_foresees_ends_as_a_message() {
+    let outcome: Result<(), String> = contained(|| panic!("a decoder's own"));
+    let expected = "it cannot be decoded; the file is damaged: fetch it or write it again";
+    assert_eq!(outcome, Err(expected.into()));
 }
 
 #[test]

@@ -27,11 +27,10 @@ const EPOCHS: u64 = 6;
 pub fn run() -> Result<Vec<Figure>, Error> {
     let setup = Setup::new()?;
     let comparison = program::compare(3, &[])?;
-    let slow = program::compare(1, &[slow_link::TRANSPORT])?;
     let variants = Compared::both(&comparison)?;
     let mut figures = bytes::figures(&setup, &variants)?;
     figures.extend(answers::figures(&variants)?);
-    figures.push(slow_link::figure(&Compared::both(&slow)?, slow.figures.target)?);
+    figures.push(slow_link::measure()?);
     Ok(figures)
 }
 

@@ -38,7 +38,8 @@ pub fn quietest<T>(
 struct Ticks {
     /// Of all processors, idle time included.
     all: u64,
-    /// Of other processes, and what a hypervisor took.
+    /// Of processes that are neither this one nor its children that have ended, and what a hypervisor
+    /// took.
     others: u64,
 }
 
@@ -66,9 +67,9 @@ fn ticks(machine: &str, process: &str) -> Option<Ticks> {
     let idle: u64 = columns.get(3..5)?.iter().sum();
     // The program's name may hold anything, so counting starts behind its last bracket.
     let (_, process) = process.rsplit_once(')')?;
-    let own: Vec<u64> = process.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
-    let [user, system] = own[..] else { return None };
-    Some(Ticks { all, others: (all - idle).saturating_sub(user + system) })
+    let own = process.split_whitespace().skip(11).take(4).map(str::parse);
+    let own: Vec<u64> = own.collect::<Result<_, _>>().ok()?;
+    (own.len() == 4).then(|| Ticks { all, others: (all - idle).saturating_sub(own.iter().sum()) })
 }
 
 #[cfg(test)]
@@ -78,9 +79,9 @@ mod tests {
     #[test]
     fn what_is_neither_idle_nor_ours_is_others() {
         let machine = "cpu  10 20 30 400 5 6 7 8 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
-        let process = "77 (a ) b) R 1 1 1 0 -1 0 0 0 0 0 11 12 0 0 20 0 3 0 9 9 9\n";
+        let process = "77 (a ) b) R 1 1 1 0 -1 0 0 0 0 0 11 12 13 14 20 0 3 0 9 9 9\n";
         let ticks = ticks(machine, process).unwrap();
-        assert_eq!((ticks.all, ticks.others), (486, 10 + 20 + 30 + 6 + 7 + 8 - 11 - 12));
+        assert_eq!((ticks.all, ticks.others), (486, 10 + 20 + 30 + 6 + 7 + 8 - 11 - 12 - 13 - 14));
         let later = Ticks { all: 686, others: ticks.others + 50 };
         assert_eq!(later.others_since(&ticks), 25);
     }

@@ -21,6 +21,7 @@ mod load;
 mod overlap;
 mod walk;
 
+pub(crate) use load::quietest;
 pub(crate) use walk::{Setup, Walk, unobserved};
 
 use crate::Error;

@@ -28,7 +28,7 @@ use mobillm_pull::{Cache, locate};
 use mobillm_wire::VERSION;
 use mobillm_wire::frame::{Ack, Adapter, Frame};
 use mobillm_wire::handshake::Welcome;
-use mobillm_wire::inbox::{Event, Inbox};
+use mobillm_wire::inbox::{Event, Inbox, Room};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -263,8 +263,9 @@ fn acknowledge(
     };
     let welcome = Frame::Welcome(Welcome { version: VERSION, next_step: 0, stored_steps: 0 });
     link.send(&stop, welcome.encode(), Lane::Control)?;
+    let room = Room { samples: hello.samples, rows: hello.rows };
     let context = hello.side_network;
-    let mut inbox = Inbox::new(quantizer, context.taps.len(), context.hidden, 0);
+    let mut inbox = Inbox::new(quantizer, context.taps.len(), context.hidden, 0, room);
     while let Some(frame) = link.receive(&stop)? {
         let Event::Step { step, samples } = inbox.receive(frame)? else { continue };
         let samples = samples.len() as u32;

@@ -270,17 +270,59 @@ fn median(mut ratios: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_measured_is_the_whole_store() {
-        let size = Size { samples: 1000, rounds: 2 };
-        // Beside this program: the system's temporary folder may be no disk.
+    /// Beside this program: the system's temporary folder may be no disk.
+    fn folder_on_disk() -> tempfile::TempDir {
         let program = std::env::current_exe().unwrap();
-        let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+        tempfile::tempdir_in(program.parent().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_round_checks_every_sample_and_leaves_nothing() {
+        let size = Size { samples: 1000, rounds: 2 };
+        let folder = folder_on_disk();
         let rounds = measure(folder.path(), &size).unwrap();
-        assert!(rounds.iter().all(|round| round.ingest > Duration::ZERO));
+        assert_eq!(rounds.len(), 2);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_store_that_gives_other_samples_has_no_figure() {
+        let (folder, content) = (folder_on_disk(), Content::new());
+        let size = Size { samples: 40, rounds: 1 };
+        let (mut store, _) = content.ingest(folder.path(), &size).unwrap();
+        let file = File::open(folder.path().join("samples")).unwrap();
+        let refusal = |store: &Store, size: &Size| {
+            content.read_shuffled(store, &file, 1, size).unwrap_err().to_string()
+        };
+        let longer = Size { samples: 41, ..size };
+        assert_eq!(refusal(&store, &longer), "there is no sample 40: the store holds 40");
+        store.truncate(39).unwrap();
+        store.append(&[content.sample(7)]).unwrap();
+        store.sync().unwrap();
+        assert_eq!(refusal(&store, &size), "sample 39 is not what was written");
+    }
+
+    #[test]
+    fn a_figure_is_the_median_of_how_fast_the_store_is_for_a_plain_file() {
+        let size = Size { samples: 1000, rounds: 3 };
+        let limit = RESIDENT_BYTES + 1000 * 24 + 3 * 32 * 10_004;
+        // Seconds of a plain write, an ingest, a plain read and a shuffled read; halves of the limit.
+        let rounds = [[4, 5, 1, 4, 1], [1, 2, 1, 2, 0], [1, 4, 9, 10, 2]];
+        let rounds = rounds.map(|[write, ingest, read, shuffled, halves]| {
+            let [write, ingest, read, shuffled] =
+                [write, ingest, read, shuffled].map(Duration::from_secs);
+            Round { write, ingest, read, shuffled, resident: halves * limit / 2 }
+        });
         let figures = figures(&rounds, &size).unwrap();
-        let ratios = figures.iter().map(|figure| figure.measured.number);
-        assert!(ratios.take(2).all(|ratio| ratio > 0.0), "{figures:?}");
-        assert!(figures[0].note.starts_with("1000 samples of 10004 bytes"), "{}", figures[0].note);
+        let measured: Vec<_> =
+            figures.iter().map(|figure| (figure.measured.number, figure.met)).collect();
+        assert_eq!(measured, [(0.5, Some(false)), (0.5, Some(true)), (1.0, Some(true))]);
+        let rates = ["group: 2 to 5 MB/s; a file written", "8 MiB: 3 to 10 MB/s"];
+        let expected = ["1000 samples of 10004 bytes"].into_iter().chain(rates);
+        for part in expected {
+            assert!(figures[0].note.contains(part), "{}", figures[0].note);
+        }
+        let expected = "1 to 5 MB/s; the same file from begin to end, cold too: 1 to 10 MB/s";
+        assert_eq!(figures[1].note, expected);
     }
 }
