@@ -33,14 +33,14 @@ use pages::Pages;
 const STEP: u64 = 1024;
 
 /// A row's cells, or what is wrong with it.
-type Row = Result<Cells<'static>, Problem>;
+type RowCells = Result<Cells<'static>, Problem>;
 
 /// The wanted cells of every row. What is wrong with the file or its columns is an error at once,
-/// what is wrong with a row or a row group is an item; with a row group, it is its last.
+/// what is wrong with a row is an item, what is wrong with a row group is its last item.
 pub(crate) fn cells(
     file: File,
     columns: &Columns,
-) -> Result<impl Iterator<Item = Row> + use<>, Problem> {
+) -> Result<impl Iterator<Item = RowCells> + use<>, Problem> {
     let mut rows = Rows::open(file, columns).map_err(Problem::in_file)?;
     Ok(std::iter::from_fn(move || rows.step()).flatten())
 }
@@ -62,7 +62,7 @@ impl Rows {
     }
 
     /// The next rows; `None` behind the last.
-    fn step(&mut self) -> Option<Vec<Row>> {
+    fn step(&mut self) -> Option<Vec<RowCells>> {
         let number = self.over;
         self.table.rows.get(number)?;
         let group = self.begun.take().map_or_else(|| self.table.group(number), Ok);
@@ -174,7 +174,7 @@ struct Chunk {
 
 impl Group {
     /// The next rows, [`STEP`] of them at the most.
-    fn step(&mut self, budget: &mut Budget) -> Result<Vec<Row>, String> {
+    fn step(&mut self, budget: &mut Budget) -> Result<Vec<RowCells>, String> {
         let first = self.rows.start;
         self.rows.start = self.rows.end.min(first + STEP);
         let count = (self.rows.start - first) as usize;

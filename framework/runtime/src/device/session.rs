@@ -200,11 +200,12 @@ impl<'a, 't> Session<'a, 't> {
     /// The windows that the server still needs.
     fn windows(&self) -> Range<u64> {
         let schedule = &self.job.prepared.schedule;
+        let is_trained = self.first_step == schedule.steps();
         let steps = match self.job.cached {
             true => self.stored..schedule.steps_per_epoch(),
             false => self.first_step..schedule.steps(),
         };
-        match steps.is_empty() {
+        match is_trained || steps.is_empty() {
             true => 0..0,
             false => {
                 schedule.window_of_step(steps.start)..schedule.window_of_step(steps.end - 1) + 1

@@ -146,7 +146,7 @@ impl<'a> Training<'a> {
         if let (Err(RunError::SideNetwork(SideNetworkError::Batch { .. })), Some(cache)) =
             (&trained, &mut self.cache)
         {
-            // Whatever is wrong with them, the device is asked for others.
+            // Whatever is wrong with them, the device is asked for them again.
             cache.let_go()?;
         }
         trained
@@ -234,9 +234,13 @@ pub fn train_alone(
     interrupted: &dyn Fn() -> bool,
     watch: &Watch<'_>,
 ) -> Result<(), RunError> {
-    let Some(shape) = folder.shape().filter(|shape| shape.pipeline == job.pipeline) else {
+    let Some(shape) = folder.shape() else { return Ok(()) };
+    if shape.pipeline != job.pipeline {
+        let message = "the run in this folder was begun with another config, or by another release; its \
+                       device will be refused";
+        watch.news(News::Warning { message: message.to_owned() });
         return Ok(());
-    };
+    }
     let steps = shape.side_network.steps;
     if job.store.caches() && folder.next_step() < steps && !interrupted() {
         let mut training = Training::open(job, folder, shape, watch)?;

@@ -185,6 +185,28 @@ fn a_server_that_is_started_again_goes_on_without_a_device() {
 }
 
 #[test]
+fn a_server_that_has_trained_everything_is_sent_nothing_again() {
+    let setup = Setup::new();
+    let ends = TwoEnds::new(&setup, &pae(&[DISK]));
+    let first = Notes::default();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| ends.server(&first));
+        assert_eq!(ends.device(&Notes::default(), true).unwrap(), None);
+        wait_until("the server is done", || first.says("every epoch is trained"));
+        first.stop.request();
+        assert!(matches!(server.join().unwrap(), Err(RunError::Stopped)));
+    });
+    fs::remove_dir_all(setup.path("server/store")).unwrap();
+    let second = Notes::default();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| ends.server(&second));
+        let summary = ends.device(&Notes::default(), false).unwrap().unwrap();
+        server.join().unwrap().unwrap();
+        assert_eq!(summary.device.samples_forwarded, 48);
+    });
+}
+
+#[test]
 fn a_damaged_sample_is_asked_for_again() {
     let setup = Setup::new();
     let sets = pae(&[DISK]);

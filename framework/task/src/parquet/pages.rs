@@ -96,19 +96,7 @@ impl Check {
             Page::DictionaryPage { buf, num_values, encoding, is_sorted } => {
                 let most = believed(buf.len() as u64);
                 let buf = self.decompress(&buf)?;
-                let there = match self.kind {
-                    Type::BYTE_ARRAY => strings(&buf, num_values).into(),
-                    // No other value that has a dictionary is shorter than 4 bytes.
-                    _ => buf.len() as u64 / 4,
-                };
-                let most = there.min(most / size_of::<ByteArray>() as u64);
-                if u64::from(num_values) > most {
-                    let bytes = buf.len();
-                    return Err(damage(format!(
-                        "a dictionary of {bytes} bytes claims {num_values} values, at most {most} \
-                         are read"
-                    )));
-                }
+                self.check_dictionary(&buf, num_values, most)?;
                 self.dictionary = true;
                 Ok(Page::DictionaryPage { buf, num_values, encoding, is_sorted })
             }
@@ -149,6 +137,24 @@ impl Check {
                 }
                 Ok(self.data(encoding, num_values, buf, levels))
             }
+        }
+    }
+
+    /// Whether the dictionary in `buf` has `num_values` values, and they take `most` bytes at the
+    /// most once they are values.
+    fn check_dictionary(&self, buf: &[u8], num_values: u32, most: u64) -> Result<()> {
+        let there = match self.kind {
+            Type::BYTE_ARRAY => strings(buf, num_values).into(),
+            // No other value that has a dictionary is shorter than 4 bytes.
+            _ => buf.len() as u64 / 4,
+        };
+        let most = there.min(most / size_of::<ByteArray>() as u64);
+        match u64::from(num_values) > most {
+            true => Err(damage(format!(
+                "a dictionary of {} bytes claims {num_values} values, at most {most} are read",
+                buf.len()
+            ))),
+            false => Ok(()),
         }
     }
 
