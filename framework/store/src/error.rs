@@ -38,7 +38,7 @@ pub enum StoreError {
     },
     /// The file is no index of a store, or one of another version.
     #[error(
-        "{}: {problem}; remove the folder, and the device sends the samples again",
+        "{}: {problem}; remove the folder that it is in, and the device sends the samples again",
         path.display()
     )]
     Format {

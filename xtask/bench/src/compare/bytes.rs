@@ -2,6 +2,7 @@
 
 use mobillm::config::Config;
 use mobillm::egress::Counts;
+use mobillm::run::summary::EpochSummary;
 
 use super::{Compared, EPOCHS};
 use crate::Error;
@@ -69,7 +70,7 @@ fn after_first_pass(pae: &Compared<'_>, rows: [u64; 2]) -> Result<[Figure; 3], E
         let more = forwarded.checked_sub(train).ok_or_else(|| {
             format!("{}, seed {seed}: {forwarded} of {train} rows went forward", pae.name)
         })?;
-        let booked = |epochs: &[_]| epochs.iter().map(bytes_up).sum::<u64>();
+        let booked = |epochs: &[EpochSummary]| epochs.iter().map(|of| of.bytes_up).sum::<u64>();
         again = again.max(more);
         up = up.max(run.epochs.get(1..).map_or(0, booked));
         unbooked = unbooked.max(run.link.bytes_up.saturating_sub(booked(&run.epochs)));
@@ -87,10 +88,6 @@ fn after_first_pass(pae: &Compared<'_>, rows: [u64; 2]) -> Result<[Figure; 3], E
             .at_most(held_out as f64)
             .note(format!("{held_out} rows, each once before training; nothing of them goes up")),
     ])
-}
-
-fn bytes_up(epoch: &mobillm::run::summary::EpochSummary) -> u64 {
-    epoch.bytes_up
 }
 
 #[cfg(test)]
