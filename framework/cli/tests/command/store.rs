@@ -158,7 +158,10 @@ fn a_store_whose_index_is_lost_can_be_removed() {
     damage(pae.setup.path("server/store/index"), |bytes| bytes[30] ^= 1);
     let error = pae.setup.fails(1, &server_arguments(&[]));
     assert!(error.contains("server/store/index: its header is damaged"), "{error}");
-    assert!(error.contains("remove the folder that it is in, and the device sends the samples again"), "{error}");
+    assert!(
+        error.contains("remove the folder that it is in, and the device sends the samples again"),
+        "{error}"
+    );
     fs::remove_dir_all(pae.setup.path("server/store")).unwrap();
     assert_eq!(pae.goes_on(), ROWS);
 }
