@@ -31,12 +31,12 @@
 //!
 //! ```
 //! use mobillm_core::activations::{Layout, Selected};
-//! use mobillm_core::privacy::{PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release};
+//! use mobillm_core::privacy::{AnswerScale, PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release};
 //!
 //! struct Open;
 //! impl PrivacyPolicy for Open {
 //!     fn info(&self) -> PolicyInfo {
-//!         PolicyInfo { supervision: None, guarantee: "none".into() }
+//!         PolicyInfo { supervision: None, answers: AnswerScale::Raw, guarantee: "none".into() }
 //!     }
 //! }
 //!

@@ -31,7 +31,7 @@
 //!
 //! ```
 //! use mobillm_core::activations::{Layout, Selected};
-//! use mobillm_core::privacy::{PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release};
+//! use mobillm_core::privacy::{AnswerScale, PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release};
 //! use mobillm_core::quantizer::{Payload, QuantizerConfig, decode, encode};
 //! use mobillm_quantizers::Nf4Config;
 //!
