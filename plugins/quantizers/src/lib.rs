@@ -38,7 +38,7 @@
 //! # struct Open;
 //! # impl PrivacyPolicy for Open {
 //! #     fn info(&self) -> PolicyInfo {
-//! #         PolicyInfo { supervision: None, guarantee: "none".into() }
+//! #         PolicyInfo { supervision: None, answers: AnswerScale::Raw, guarantee: "none".into() }
 //! #     }
 //! # }
 //! let row: Vec<f32> = (0..768).map(|i| (i as f32).sin()).collect();
