@@ -47,7 +47,7 @@ enum Fault {
     Subtracts,
     /// Takes the side network's word where it should add.
     Deaf,
-    /// Rounds its answers.
+    /// Rounds its answers, and gives what is left over to the largest.
     Rounds,
 }
 
@@ -133,7 +133,12 @@ impl PrivacyPolicy for Broken {
         }
         self.sound.combine(own, side);
         if self.fault == Fault::Rounds {
+            let whole: f32 = side.iter().sum();
             side.iter_mut().for_each(|side| *side = (*side * 1024.0).round() / 1024.0);
+            let left_over = whole - side.iter().sum::<f32>();
+            if let Some(largest) = side.iter_mut().max_by(|a, b| a.total_cmp(b)) {
+                *largest += left_over;
+            }
         }
     }
 }
