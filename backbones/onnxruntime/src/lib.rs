@@ -34,7 +34,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let bundle = TinyBert::default().bundle(&folder.path().join("bundle"))?;
 //! let context =
-//!     BackboneContext { bundle: bundle.path().to_owned(), taps: vec![0, 2], libraries };
+//!     BackboneContext { bundle: bundle.path().to_owned(), taps: vec![0, 2], label_tokens: vec![], libraries };
 //! let mut backbone = OnnxBackboneConfig::default().build(&context)?;
 //!
 //! let tokens = bundle.tokenizer(None)?.encode("the tap gets out early", None)?.tokens;

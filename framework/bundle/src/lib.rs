@@ -49,6 +49,7 @@ pub mod fixture;
 mod graph;
 mod import;
 mod manifest;
+pub mod network;
 pub mod onnx;
 mod tokenizer;
 mod weights;

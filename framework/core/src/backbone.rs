@@ -39,8 +39,13 @@ pub struct BackboneInfo {
     pub vocabulary: usize,
     /// Which rows enter the loss.
     pub pooling: Pooling,
-    /// Outputs of the model's own task head; `None` if it has none.
+    /// Outputs of the model's own prediction: those of its task head, or one for each of
+    /// [`BackboneContext::label_tokens`]; `None` if it makes none.
     pub own_outputs: Option<usize>,
+    /// Whether the model scores every token of its vocabulary as the next one, so that it can answer
+    /// with a word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub language_head: bool,
     /// Names the bundle, weights and tokenizer included.
     pub bundle: Fingerprint,
 }
@@ -231,6 +236,9 @@ pub struct BackboneContext {
     pub bundle: PathBuf,
     /// Layers to tap, ascending.
     pub taps: Vec<usize>,
+    /// The tokens whose scores, as the next one after a sample's last, are the own prediction of a
+    /// model with a language head; empty: no such prediction is made.
+    pub label_tokens: Vec<u32>,
     /// Native libraries of this machine.
     pub libraries: NativeLibraries,
 }

@@ -173,6 +173,7 @@ impl Assembly {
         let context = BackboneContext {
             bundle: self.bundle.path().to_owned(),
             taps: self.taps.clone(),
+            label_tokens: Vec::new(),
             libraries: environment.libraries.clone(),
         };
         let backbone = config.device.backbone.build(&context)?;

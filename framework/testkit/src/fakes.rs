@@ -79,6 +79,7 @@ impl FakeBackbone {
             vocabulary: 1 << 16,
             pooling: config.pooling,
             own_outputs: config.own_outputs,
+            language_head: false,
             bundle: Fingerprint::of(b"fake"),
         };
         Self { config, taps, info }

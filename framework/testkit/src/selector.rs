@@ -59,6 +59,7 @@ fn info(layers: usize, pooling: Pooling) -> BackboneInfo {
         vocabulary: 100,
         pooling,
         own_outputs: None,
+        language_head: false,
         bundle: Fingerprint::of(b"testkit"),
     }
 }

@@ -108,6 +108,7 @@ mod tests {
             vocabulary: 10,
             pooling: Pooling::Mean,
             own_outputs: None,
+            language_head: false,
             bundle: Fingerprint::of(b"test"),
         }
     }

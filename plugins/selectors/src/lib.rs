@@ -20,7 +20,7 @@
 //! use mobillm_core::selector::SelectorConfig;
 //!
 //! # let info = BackboneInfo { architecture: "bert".into(), layers: 12, hidden: 3, max_tokens: 8,
-//! #     vocabulary: 9, pooling: Pooling::LastToken, own_outputs: None, bundle: Fingerprint::of(b"") };
+//! #     vocabulary: 9, pooling: Pooling::LastToken, own_outputs: None, language_head: false, bundle: Fingerprint::of(b"") };
 //! let mut registry = mobillm_core::registry::Registry::new();
 //! mobillm_selectors::register(&mut registry)?;
 //!

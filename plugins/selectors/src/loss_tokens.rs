@@ -113,6 +113,7 @@ mod tests {
             vocabulary: 10,
             pooling,
             own_outputs: None,
+            language_head: false,
             bundle: Fingerprint::of(b"test"),
         }
     }

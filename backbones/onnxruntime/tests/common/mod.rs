@@ -19,6 +19,7 @@ pub fn context(bundle: &Bundle, taps: &[usize]) -> BackboneContext {
     BackboneContext {
         bundle: bundle.path().to_owned(),
         taps: taps.to_vec(),
+        label_tokens: Vec::new(),
         libraries: NativeLibraries(libraries.into()),
     }
 }

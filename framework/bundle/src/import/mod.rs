@@ -207,6 +207,7 @@ fn describe(
         vocabulary: dimensions.vocabulary,
         pooling: sentence.pooling.unwrap_or(dimensions.pooling),
         own_outputs: None,
+        language_head: false,
         bundle: Fingerprint([0; 32]),
     };
     let padding = check_tokenizer(&source.join(TOKENIZER), &info, dimensions)?;

@@ -43,6 +43,7 @@ impl Toy {
             vocabulary: 5,
             pooling: Pooling::Mean,
             own_outputs: Some(2),
+            language_head: false,
             bundle: Fingerprint([0; 32]),
         };
         Self { info, taps: taps.to_vec(), flaw, offset: 0.0 }

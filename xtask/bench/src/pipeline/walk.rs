@@ -173,6 +173,7 @@ impl<'a> Rig<'a> {
         let context = BackboneContext {
             bundle: assembly.bundle.path().to_owned(),
             taps: assembly.taps.clone(),
+            label_tokens: Vec::new(),
             libraries: setup.environment.libraries.clone(),
         };
         let backbone = Shared::new(loaded.config.device.backbone.build(&context)?);

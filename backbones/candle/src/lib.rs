@@ -1,0 +1,1 @@
+//! A frozen backbone in candle, in pure Rust.
