@@ -23,9 +23,12 @@ enum May {
 /// The rule for the crate in `folder`, relative to the root; `None` if there is none yet.
 fn rule(folder: &str) -> Option<May> {
     Some(May::Only(match folder {
-        "framework/core" | "framework/pull" | "snapshots" => &[],
-        "framework/bundle" | "framework/task" | "framework/wire" | "framework/testkit"
-        | "adapters/portable" => &["mobillm-core"],
+        "framework/core" | "framework/pull" | "framework/weights" | "framework/gguf"
+        | "framework/onnx" | "snapshots" => &[],
+        "framework/task" | "framework/wire" | "framework/testkit" | "adapters/portable" => {
+            &["mobillm-core"]
+        }
+        "framework/bundle" => &["mobillm-core", "mobillm-weights", "mobillm-gguf", "mobillm-onnx"],
         "framework/store" => &["mobillm-core"],
         "framework/runtime" => {
             &["mobillm-core", "mobillm-bundle", "mobillm-store", "mobillm-task", "mobillm-wire"]
@@ -36,7 +39,7 @@ fn rule(folder: &str) -> Option<May> {
         "xtask" => &["mobillm-pull"],
         "framework/cli" | "xtask/bench" => return Some(May::All),
         _ => match folder.split_once('/')? {
-            ("backbones", _) => &["mobillm-core", "mobillm-bundle"],
+            ("backbones", _) => &["mobillm-core", "mobillm-bundle", "mobillm-weights"],
             ("adapters", _) => &["mobillm-core", "mobillm-adapter-portable"],
             ("transports" | "plugins", _) => &["mobillm-core"],
             _ => return None,

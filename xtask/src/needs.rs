@@ -39,9 +39,12 @@ impl Needs {
         Ok(Self { cache, libtorch: Some(libtorch) })
     }
 
-    /// Both.
+    /// Both, and the models of the tests that need a decoder and a graph of somebody else.
     pub(crate) fn everything() -> Result<Self, Failure> {
-        Self::a_run()?;
+        let Self { cache, .. } = Self::a_run()?;
+        for name in ["smollm2-135m-instruct", "all-minilm-l6-v2-onnx"] {
+            fetch(&cache, name)?;
+        }
         Self::the_workspace()
     }
 

@@ -113,11 +113,12 @@ pub(crate) fn lint(arguments: &[String]) -> Result<(), Failure> {
     run(needs.tell(&mut docs).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// The benchmark that runs the program itself.
-const COMPARE: &str = "compare";
-
 /// The benchmarks that run the model on text.
-const WITH_MODEL: [&str; 3] = ["pipeline", "quickstart", COMPARE];
+const WITH_MODEL: [&str; 4] = ["pipeline", "quickstart", "compare", "device-vs-peft"];
+
+/// Those that run the program itself, each with the model that it runs on.
+const WITH_PROGRAM: [(&str, &str); 2] =
+    [("compare", "all-minilm-l6-v2"), ("device-vs-peft", "smollm2-135m-instruct@int8")];
 
 /// Hands its arguments to `mobillm-bench`.
 pub(crate) fn bench(arguments: &[String]) -> Result<(), Failure> {
@@ -132,10 +133,9 @@ pub(crate) fn bench(arguments: &[String]) -> Result<(), Failure> {
     if is_of(&WITH_MODEL) {
         let needs = Needs::a_run()?;
         needs.tell(&mut bench);
-        if is_of(&[COMPARE]) {
+        for (_, model) in WITH_PROGRAM.iter().filter(|(name, _)| is_of(&[name])) {
             let mobillm = build_mobillm()?;
-            // Makes a bundle of the model, which is there.
-            run(needs.tell(Command::new(&mobillm).args(["pull", "all-minilm-l6-v2"])))?;
+            run(needs.tell(Command::new(&mobillm).args(["pull", model])))?;
             bench.env("MOBILLM_PROGRAM", mobillm);
         }
     }

@@ -1,7 +1,7 @@
 //! Element-wise work on rows, in plain loops that the compiler vectorizes.
 
 use std::iter::Sum;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
 use mobillm_adapter_portable::{Activation, LAYER_NORM_EPSILON};
@@ -69,16 +69,37 @@ pub(crate) fn add(left: &[f32], right: &Tensor) -> Result<Vec<f32>> {
     with_values(right, |right| left.iter().zip(right).map(|(left, right)| left + right).collect())
 }
 
-/// Rows of mean 0 and variance 1: a LayerNorm before its gain and bias.
-pub(crate) fn standardize(rows: &[f32], columns: usize) -> Vec<f32> {
-    let mut standard = Vec::with_capacity(rows.len());
+/// Rows of mean 0 and variance 1, a LayerNorm before its gain and bias; and what each row was
+/// multiplied by.
+pub(crate) fn standardize(rows: &[f32], columns: usize) -> (Vec<f32>, Vec<f32>) {
+    let (mut standard, mut scales) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows.chunks_exact(columns) {
         let mean = sum(row, |value| value) / columns as f32;
         let variance = sum(row, |value| (value - mean) * (value - mean)) / columns as f32;
         let scale = 1.0 / (variance + LAYER_NORM_EPSILON).sqrt();
         standard.extend(row.iter().map(|value| (value - mean) * scale));
+        scales.push(scale);
     }
-    standard
+    (standard, scales)
+}
+
+/// The gradient by the rows that [`standardize`] made `standard` and `scales` of, from that by
+/// `standard`: `scale (g - mean(g) - n mean(g n))`.
+pub(crate) fn by_standardized(
+    mut gradient: Vec<f32>,
+    standard: &[f32],
+    scales: &[f32],
+    columns: usize,
+) -> Vec<f32> {
+    let rows = gradient.chunks_exact_mut(columns).zip(standard.chunks_exact(columns));
+    for ((by, standard), scale) in rows.zip(scales) {
+        let mean = sum(by, |value| value) / columns as f32;
+        let along = by.iter().zip(standard).map(|(by, standard)| by * standard);
+        let along = along.sum::<f32>() / columns as f32;
+        let off = by.iter_mut().zip(standard);
+        off.for_each(|(by, standard)| *by = scale * (*by - mean - standard * along));
+    }
+    gradient
 }
 
 /// The sum of `term` over `values`.
@@ -111,6 +132,25 @@ pub(crate) fn column_sums(rows: &[f32], columns: usize) -> Vec<f32> {
         sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
     }
     sums
+}
+
+/// The mean of the rows `range` of `rows`.
+pub(crate) fn mean_row(
+    rows: &[f32],
+    range: Range<usize>,
+    columns: usize,
+) -> impl Iterator<Item = f32> {
+    let count = range.len() as f32;
+    let sums = column_sums(&rows[range.start * columns..range.end * columns], columns);
+    sums.into_iter().map(move |sum| sum / count)
+}
+
+/// Adds to the gradient by the rows `range` what that by their mean gives each.
+pub(crate) fn add_by_mean(by_rows: &mut [f32], range: Range<usize>, by_mean: &[f32]) {
+    let (count, columns) = (range.len() as f32, by_mean.len());
+    for row in by_rows[range.start * columns..range.end * columns].chunks_exact_mut(columns) {
+        row.iter_mut().zip(by_mean).for_each(|(sum, by)| *sum += by / count);
+    }
 }
 
 /// The activation at each of `values`, and its derivative there.

@@ -55,10 +55,14 @@
 
 mod adapters;
 mod config;
+#[cfg(test)]
+mod gradients;
+mod head;
 mod kernels;
 mod loss;
 mod network;
 mod optimizer;
+mod pooling;
 
 use mobillm_core::registry::{DuplicateTag, Registry};
 

@@ -1,13 +1,13 @@
 //! The network: weights, their training, their files.
 
 use mobillm_adapter_portable::file::{self, Moments};
-use mobillm_adapter_portable::{Blueprint, Training, Weights};
+use mobillm_adapter_portable::{Blueprint, Network, PooledRows, Targets, Training, Weights};
 use mobillm_core::activations::ActivationBatch;
 use mobillm_core::privacy::Supervision;
 use mobillm_core::side_network::{SideNetwork, SideNetworkError, SideNetworkInfo, StepReport};
 use ndarray::Array2;
 
-use crate::{adapters, optimizer};
+use crate::{adapters, optimizer, pooling};
 
 pub(crate) const ENGINE: &str = "candle";
 
@@ -63,7 +63,7 @@ impl SideNetwork for CandleSideNetwork {
         let rows = blueprint.rows(batch)?;
         let targets = blueprint.targets(training, rows.samples(), supervision)?;
         let (loss, gradients) = within(pool.as_ref(), || {
-            adapters::loss_and_gradients(blueprint, weights, batch, &rows, &targets)
+            loss_and_gradients(blueprint, weights, batch, &rows, &targets)
         })
         .map_err(engine_error)?;
         let step = moments.step;
@@ -78,10 +78,9 @@ impl SideNetwork for CandleSideNetwork {
 
     fn predict(&self, batch: &ActivationBatch) -> Result<Array2<f32>, SideNetworkError> {
         let rows = self.blueprint.rows(batch)?;
-        let outputs = within(self.pool.as_ref(), || {
-            adapters::predict(&self.blueprint, &self.weights, batch, &rows)
-        })
-        .map_err(engine_error)?;
+        let outputs =
+            within(self.pool.as_ref(), || predict(&self.blueprint, &self.weights, batch, &rows))
+                .map_err(engine_error)?;
         let shape = (rows.samples(), self.blueprint.objective.outputs());
         Array2::from_shape_vec(shape, outputs).map_err(engine_error)
     }
@@ -101,6 +100,39 @@ impl SideNetwork for CandleSideNetwork {
         self.weights = weights;
         self.training = Some((training, moments));
         Ok(())
+    }
+}
+
+/// The loss on `batch` and its gradient by each weight, in the order of the parameters.
+pub(crate) fn loss_and_gradients(
+    blueprint: &Blueprint,
+    weights: &Weights,
+    batch: &ActivationBatch,
+    rows: &PooledRows,
+    targets: &Targets,
+) -> candle_core::Result<(f32, Weights)> {
+    match blueprint.architecture.network() {
+        Network::AdapterChain(options) => {
+            adapters::loss_and_gradients(blueprint, options, weights, batch, rows, targets)
+        }
+        Network::TokenPooling(_) => {
+            pooling::loss_and_gradients(blueprint, weights, batch, rows, targets)
+        }
+    }
+}
+
+/// Raw outputs, `[samples, outputs]`.
+fn predict(
+    blueprint: &Blueprint,
+    weights: &Weights,
+    batch: &ActivationBatch,
+    rows: &PooledRows,
+) -> candle_core::Result<Vec<f32>> {
+    match blueprint.architecture.network() {
+        Network::AdapterChain(options) => {
+            adapters::predict(blueprint, options, weights, batch, rows)
+        }
+        Network::TokenPooling(_) => pooling::predict(blueprint, weights, batch, rows),
     }
 }
 

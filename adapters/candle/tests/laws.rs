@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 
 use mobillm_adapter_candle::CandleSideNetworkConfig;
-use mobillm_adapter_portable::{Activation, Architecture, Bottleneck};
+use mobillm_adapter_portable::{Activation, Architecture, Bottleneck, Projection};
 use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::registry::{Registry, Slot};
 use mobillm_core::side_network::SideNetworkConfig;
 use mobillm_testkit::side_network::{
-    OBJECTIVES, Toy, additive_on_zeros_trains_as_alone, check, tasks, train,
+    OBJECTIVES, Toy, additive_on_zeros_trains_as_alone, check, check_token_mixing, tasks, train,
 };
 
 const SMALL: Bottleneck = Bottleneck { rank: 3, activation: Activation::Relu };
@@ -17,15 +17,30 @@ fn threads(threads: usize) -> CandleSideNetworkConfig {
     CandleSideNetworkConfig { threads: NonZeroUsize::new(threads), ..Default::default() }
 }
 
-fn additive(bottleneck: Bottleneck) -> CandleSideNetworkConfig {
-    let architecture = Architecture::AdditiveAdapter(bottleneck);
+fn with(architecture: Architecture) -> CandleSideNetworkConfig {
     CandleSideNetworkConfig { architecture, ..Default::default() }
+}
+
+fn additive(bottleneck: Bottleneck) -> CandleSideNetworkConfig {
+    with(Architecture::AdditiveAdapter(bottleneck))
+}
+
+/// Pooling over tokens, alone and added.
+fn pooling() -> [CandleSideNetworkConfig; 2] {
+    let options = Projection::default();
+    [Architecture::ParallelPooling(options), Architecture::AdditivePooling(options)].map(with)
 }
 
 #[test]
 fn keeps_the_laws() {
     check(&CandleSideNetworkConfig::default());
     check(&additive(Bottleneck::default()));
+}
+
+#[test]
+fn pooling_over_tokens_keeps_the_laws() {
+    pooling().iter().for_each(|config| check_token_mixing(config));
+    check_token_mixing(&with(Architecture::AdditivePooling(Projection { width: 5 })));
 }
 
 #[test]
@@ -51,6 +66,8 @@ fn an_own_prediction_of_zeros_changes_no_bit() {
         &CandleSideNetworkConfig::default(),
         &additive(Bottleneck::default()),
     );
+    let [alone, added] = pooling();
+    additive_on_zeros_trains_as_alone(&alone, &added);
 }
 
 #[test]
@@ -63,11 +80,16 @@ fn threads_change_no_bit() {
         let losses = train(&mut *network, &mut toy, 5);
         (losses, network.checkpoint().unwrap())
     };
-    let one = trained(&threads(1));
-    for config in [threads(2), threads(3), CandleSideNetworkConfig::default()] {
-        let other = trained(&config);
-        assert_eq!(one.0, other.0);
-        assert!(one.1 == other.1, "{config:?}");
+    for architecture in
+        [Architecture::default(), Architecture::ParallelPooling(Projection::default())]
+    {
+        let with_threads = |count| CandleSideNetworkConfig { architecture, ..threads(count) };
+        let one = trained(&with_threads(1));
+        for config in [with_threads(2), with_threads(3), with(architecture)] {
+            let other = trained(&config);
+            assert_eq!(one.0, other.0);
+            assert!(one.1 == other.1, "{config:?}");
+        }
     }
 }
 

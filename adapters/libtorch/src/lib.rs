@@ -46,8 +46,10 @@
 
 mod adapters;
 mod config;
+mod loss;
 mod network;
 mod optimizer;
+mod pooling;
 mod tensors;
 
 use mobillm_core::registry::{DuplicateTag, Registry};

@@ -11,7 +11,7 @@ use ndarray::Array2;
 use tch::{Device, Tensor};
 
 use crate::tensors::{download, upload, values};
-use crate::{adapters, optimizer};
+use crate::{loss, optimizer};
 
 const ENGINE: &str = "libtorch";
 
@@ -107,7 +107,7 @@ impl SideNetwork for LibtorchSideNetwork {
         let targets = blueprint.targets(training, rows.samples(), supervision)?;
         compute.enter();
         let (loss, gradients) =
-            adapters::loss_and_gradients(blueprint, weights, batch, &rows, &targets)
+            loss::loss_and_gradients(blueprint, weights, batch, &rows, &targets)
                 .map_err(engine_error)?;
         let norm = optimizer::norm(&gradients).map_err(engine_error)?;
         if !(loss.is_finite() && norm.is_finite()) {
@@ -124,7 +124,7 @@ impl SideNetwork for LibtorchSideNetwork {
     fn predict(&self, batch: &ActivationBatch) -> Result<Array2<f32>, SideNetworkError> {
         let rows = self.blueprint.rows(batch)?;
         self.compute.enter();
-        let outputs = adapters::predict(&self.blueprint, &self.weights, batch, &rows)
+        let outputs = loss::predict(&self.blueprint, &self.weights, batch, &rows)
             .and_then(|outputs| values(&outputs))
             .map_err(engine_error)?;
         let shape = (rows.samples(), self.blueprint.objective.outputs());

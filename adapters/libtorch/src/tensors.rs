@@ -1,6 +1,6 @@
 //! Between plain numbers and tensors.
 
-use mobillm_adapter_portable::{Blueprint, Weights};
+use mobillm_adapter_portable::{Blueprint, PooledRows, Weights};
 use tch::{Device, TchError, Tensor};
 
 /// `values` as a tensor `[rows, columns]` on `device`.
@@ -11,6 +11,22 @@ pub(crate) fn matrix(
     device: Device,
 ) -> Result<Tensor, TchError> {
     shaped(values, &[rows, columns], device)
+}
+
+/// The matrix `[samples, rows]` that takes the mean of those of each sample's rows that the backbone
+/// pools.
+pub(crate) fn pooled_shares(
+    blueprint: &Blueprint,
+    rows: &PooledRows,
+    device: Device,
+) -> Result<Tensor, TchError> {
+    let mut shares = vec![0.0; rows.samples() * rows.rows()];
+    for (range, sample) in rows.ranges().zip(shares.chunks_exact_mut(rows.rows())) {
+        let pooled = blueprint.pooled(range);
+        let share = 1.0 / pooled.len() as f32;
+        sample[pooled].fill(share);
+    }
+    matrix(&shares, rows.samples(), rows.rows(), device)
 }
 
 fn shaped(values: &[f32], shape: &[usize], device: Device) -> Result<Tensor, TchError> {

@@ -5,18 +5,25 @@ use std::num::NonZeroU16;
 
 use mobillm_adapter_candle::CandleSideNetworkConfig;
 use mobillm_adapter_libtorch::{DeviceChoice, LibtorchSideNetworkConfig};
-use mobillm_adapter_portable::{Activation, Architecture, Bottleneck};
+use mobillm_adapter_portable::{Activation, Architecture, Bottleneck, Projection};
 use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::registry::{Registry, Slot};
 use mobillm_core::side_network::{SideNetwork, SideNetworkConfig};
 use mobillm_testkit::side_network::{
-    OBJECTIVES, Task, Toy, additive_on_zeros_trains_as_alone, check, tasks, train,
+    OBJECTIVES, Task, Toy, additive_on_zeros_trains_as_alone, check, check_token_mixing, tasks,
+    train,
 };
 
 const RELU: Bottleneck = Bottleneck { rank: 3, activation: Activation::Relu };
 
 fn additive() -> Architecture {
     Architecture::AdditiveAdapter(Bottleneck::default())
+}
+
+/// Pooling over tokens, alone and added.
+fn pooling() -> [Architecture; 2] {
+    let options = Projection { width: 16 };
+    [Architecture::ParallelPooling(options), Architecture::AdditivePooling(options)]
 }
 
 fn libtorch(architecture: Architecture) -> LibtorchSideNetworkConfig {
@@ -27,6 +34,11 @@ fn libtorch(architecture: Architecture) -> LibtorchSideNetworkConfig {
 fn keeps_the_laws() {
     check(&libtorch(Architecture::default()));
     check(&libtorch(additive()));
+}
+
+#[test]
+fn pooling_over_tokens_keeps_the_laws() {
+    pooling().into_iter().for_each(|architecture| check_token_mixing(&libtorch(architecture)));
 }
 
 #[test]
@@ -43,6 +55,8 @@ fn keeps_the_laws_with_another_bottleneck() {
 #[test]
 fn an_own_prediction_of_zeros_changes_no_bit() {
     additive_on_zeros_trains_as_alone(&libtorch(Architecture::default()), &libtorch(additive()));
+    let [alone, added] = pooling().map(libtorch);
+    additive_on_zeros_trains_as_alone(&alone, &added);
 }
 
 /// Both engines with one architecture.
@@ -68,7 +82,8 @@ fn cases() -> impl Iterator<Item = (Task, Architecture)> {
         candle.into_iter().map(move |task| (task, architecture))
     };
     let with_relu = (CLASSES, Architecture::ParallelAdapter(RELU));
-    tasks(Architecture::default()).chain(tasks(additive())).chain([with_relu])
+    let all = [Architecture::default(), additive()].into_iter().chain(pooling());
+    all.flat_map(tasks).chain([with_relu])
 }
 
 const CLASSES: Task = (OBJECTIVES[1], SupervisionKind::Truth);

@@ -8,15 +8,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::blueprint::{Blueprint, Training, ensure};
-
-/// The largest bottleneck.
-const MAX_RANK: usize = 4096;
+use crate::network::{Bottleneck, Network, Projection};
 
 /// Which network is trained, and on what.
 ///
-/// All are a chain of adapters, one beside each tapped layer, joined by learned gates; tokens do not
-/// mix. With `A_t` the rows of tap t, `d` wide, and `h_t` the output of its adapter (PAE MobiLLM, arXiv
-/// 2507.01216):
+/// There are two networks. Of both, with `A_t` the rows of tap t, `d` wide, `norm` is a LayerNorm, for
+/// hidden states grow a hundredfold over depth, and `head` starts at zero, so that the first output is
+/// exactly zero.
+///
+/// The adapters of `parallel-adapter` and `additive-adapter` are a chain, one beside each tapped layer,
+/// joined by learned gates; tokens do not mix (PAE MobiLLM, arXiv 2507.01216):
 ///
 /// ```text
 /// S_1 = norm_1(A_1)      S_t = (1 - mu_t) norm_t(A_t) + mu_t h_(t-1)      mu_t = sigmoid(gates_t)
@@ -24,8 +25,20 @@ const MAX_RANK: usize = 4096;
 /// output = pool(h_T) head + bias                  head [d, outputs]
 /// ```
 ///
-/// `norm_t` is a LayerNorm with gain and bias: hidden states grow a hundredfold over depth. `up` and
-/// `head` start at zero, so that the first output is exactly zero.
+/// `norm_t` has gain and bias; `up` starts at zero.
+///
+/// `parallel-pooling` and `additive-pooling` project all taps of a token to one width and pool the tokens
+/// there; so all tokens enter the output, whatever the backbone's own pooling takes:
+///
+/// ```text
+/// z = norm(sum over t of norm_t(A_t) project_t + bias)                    project_t [d, width]
+/// output = [max(z), pool(z)] head + head bias     head [2 width, outputs]
+/// ```
+///
+/// `norm_t` has neither gain nor bias, `norm` has both; `max` is taken over all rows of a sample, channel
+/// by channel, and `pool` is the backbone's own pooling. The tap's norm bounds the rows of first tokens,
+/// which in decoders are a hundred times as long as others. There is little to learn, which is what few
+/// rows to train on need: wider or deeper networks were no better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Architecture {
@@ -47,35 +60,10 @@ pub enum Architecture {
     /// the scaled target of a regression and its prediction, where it is the squared error of
     /// `own + output`. The second where the policy sends the class and the own logits.
     AdditiveAdapter(Bottleneck),
-}
-
-/// The options of a chain of adapters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(inline)]
-pub struct Bottleneck {
-    /// Width of each adapter's bottleneck.
-    #[schemars(range(min = 1, max = 4096))]
-    pub rank: usize,
-    /// The bottleneck's activation function.
-    pub activation: Activation,
-}
-
-impl Default for Bottleneck {
-    fn default() -> Self {
-        Self { rank: 64, activation: Activation::default() }
-    }
-}
-
-/// An activation function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Activation {
-    /// GELU in its tanh form: `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
-    #[default]
-    Gelu,
-    /// `max(x, 0)`.
-    Relu,
+    /// Pooling over tokens that answers alone, as `parallel-adapter` does.
+    ParallelPooling(Projection),
+    /// Pooling over tokens that is added to the device's own prediction, as `additive-adapter` is.
+    AdditivePooling(Projection),
 }
 
 impl Default for Architecture {
@@ -90,19 +78,36 @@ impl Architecture {
         match self {
             Self::ParallelAdapter(_) => "parallel-adapter",
             Self::AdditiveAdapter(_) => "additive-adapter",
+            Self::ParallelPooling(_) => "parallel-pooling",
+            Self::AdditivePooling(_) => "additive-pooling",
         }
     }
 
-    /// The options of its adapters.
-    pub fn bottleneck(&self) -> Bottleneck {
+    /// What is computed.
+    pub fn network(&self) -> Network {
         match self {
-            Self::ParallelAdapter(bottleneck) | Self::AdditiveAdapter(bottleneck) => *bottleneck,
+            Self::ParallelAdapter(options) | Self::AdditiveAdapter(options) => {
+                Network::AdapterChain(*options)
+            }
+            Self::ParallelPooling(options) | Self::AdditivePooling(options) => {
+                Network::TokenPooling(*options)
+            }
         }
     }
 
     /// Whether the device adds the output to its own prediction.
     pub fn is_additive(&self) -> bool {
-        matches!(self, Self::AdditiveAdapter(_))
+        matches!(self, Self::AdditiveAdapter(_) | Self::AdditivePooling(_))
+    }
+
+    /// The name of the same network that is added, or that answers alone.
+    fn counterpart(&self) -> &'static str {
+        match self {
+            Self::ParallelAdapter(_) => "additive-adapter",
+            Self::AdditiveAdapter(_) => "parallel-adapter",
+            Self::ParallelPooling(_) => "additive-pooling",
+            Self::AdditivePooling(_) => "parallel-pooling",
+        }
     }
 
     /// Everything that is wrong with it for `context`: for a config's `check`.
@@ -124,14 +129,6 @@ impl Architecture {
         Ok((Blueprint::new(*self, context), Training::new(context)))
     }
 
-    /// What is wrong with the options.
-    pub(crate) fn check_options(&self) -> Option<Diagnostic> {
-        let rank = self.bottleneck().rank;
-        let problem = || Diagnostic::new("architecture.rank", format!("{rank} is out of range"));
-        let expected = format!("1 to {MAX_RANK}");
-        (!(1..=MAX_RANK).contains(&rank)).then(|| problem().expected(expected))
-    }
-
     /// Why it cannot be trained on what the privacy policy sends.
     fn clash(&self, context: &SideNetworkContext) -> Option<Diagnostic> {
         const LABELS: &str = "`privacy = { type = \"labels\" }`";
@@ -139,29 +136,26 @@ impl Architecture {
         const WITH_OWN: &str = "`privacy = { type = \"labels\", own_prediction = true }`";
         let SideNetworkContext { supervision, objective, .. } = context;
         let classes = matches!(objective, Objective::Classification { .. });
-        let (problem, help) = match (self, supervision) {
-            (Self::ParallelAdapter(_), SupervisionKind::Truth)
-            | (Self::AdditiveAdapter(_), SupervisionKind::Difference) => return None,
-            (Self::AdditiveAdapter(_), SupervisionKind::TruthAndOwn) if classes => return None,
-            (Self::AdditiveAdapter(_), SupervisionKind::TruthAndOwn) => (
+        let other = format!("`architecture = {{ type = \"{}\" }}`", self.counterpart());
+        let (problem, help) = match (self.is_additive(), supervision) {
+            (false, SupervisionKind::Truth) | (true, SupervisionKind::Difference) => return None,
+            (true, SupervisionKind::TruthAndOwn) if classes => return None,
+            (true, SupervisionKind::TruthAndOwn) => (
                 "with truth and own prediction it is trained by cross-entropy, and a regression has \
                  no classes"
                     .to_owned(),
                 format!("use {DIFFERENCE}, which for a regression is the squared error"),
             ),
-            (Self::ParallelAdapter(_), _) => (
+            (false, _) => (
                 format!("it is trained on the truth, but the privacy policy sends the {supervision}"),
-                format!("use `architecture = {{ type = \"additive-adapter\" }}`, or {LABELS}"),
+                format!("use {other}, or {LABELS}"),
             ),
-            (Self::AdditiveAdapter(_), _) => (
+            (true, _) => (
                 format!(
                     "it is added to the device's own prediction, but the privacy policy sends the \
                      {supervision} alone"
                 ),
-                format!(
-                    "use {DIFFERENCE} or {WITH_OWN}, or `architecture = {{ type = \
-                     \"parallel-adapter\" }}`"
-                ),
+                format!("use {DIFFERENCE} or {WITH_OWN}, or {other}"),
             ),
         };
         let problem = format!("`{}` does not fit: {problem}", self.name());
@@ -173,9 +167,17 @@ impl Architecture {
 mod tests {
     use super::*;
     use crate::blueprint::tests::context;
+    use crate::network::{Activation, MAX_WIDTH};
+
+    const NAMES: [&str; 4] =
+        ["parallel-adapter", "additive-adapter", "parallel-pooling", "additive-pooling"];
 
     fn additive(rank: usize) -> Architecture {
         Architecture::AdditiveAdapter(Bottleneck { rank, activation: Activation::Gelu })
+    }
+
+    fn pooling(width: usize) -> Architecture {
+        Architecture::AdditivePooling(Projection { width })
     }
 
     #[test]
@@ -186,7 +188,9 @@ mod tests {
         let expected = Bottleneck { rank: 8, activation: Activation::Relu };
         assert_eq!(small, Architecture::ParallelAdapter(expected));
         assert_eq!(parse(r#"{"type":"additive-adapter","rank":8}"#).unwrap(), additive(8));
-        for name in ["parallel-adapter", "additive-adapter"] {
+        assert_eq!(parse(r#"{"type":"additive-pooling"}"#).unwrap(), pooling(64));
+        assert_eq!(parse(r#"{"type":"additive-pooling","width":8}"#).unwrap(), pooling(8));
+        for name in NAMES {
             let typo = serde_json::json!({ "type": name, "rnk": 8 });
             assert!(serde_json::from_value::<Architecture>(typo).is_err());
         }
@@ -195,8 +199,12 @@ mod tests {
 
     #[test]
     fn it_is_written_with_its_name() {
-        for architecture in [Architecture::default(), additive(8)] {
+        let alone = Architecture::ParallelPooling(Projection { width: 8 });
+        let all = [Architecture::default(), additive(8), alone, pooling(8)];
+        for (architecture, name) in all.into_iter().zip(NAMES) {
             let written = serde_json::to_value(architecture).unwrap();
+            assert_eq!(architecture.name(), name);
+            assert_eq!(architecture.is_additive(), name.starts_with("additive"));
             assert_eq!(written["type"], architecture.name());
             assert_eq!(serde_json::from_value::<Architecture>(written).unwrap(), architecture);
         }
@@ -205,24 +213,30 @@ mod tests {
     #[test]
     fn the_schema_tells_the_options_of_each() {
         let schema = serde_json::to_value(schemars::schema_for!(Architecture)).unwrap();
-        for (at, name) in ["parallel-adapter", "additive-adapter"].into_iter().enumerate() {
+        for (at, name) in NAMES.into_iter().enumerate() {
             let one = &schema["oneOf"][at];
             assert_eq!(one["properties"]["type"]["const"], name);
-            let rank = &one["properties"]["rank"];
-            assert_eq!((&rank["maximum"], &rank["default"]), (&MAX_RANK.into(), &64.into()));
+            let option = if name.ends_with("adapter") { "rank" } else { "width" };
+            let size = &one["properties"][option];
+            assert_eq!((&size["maximum"], &size["default"]), (&MAX_WIDTH.into(), &64.into()));
             assert_eq!(one["additionalProperties"], false);
             assert_eq!(one["required"], serde_json::json!(["type"]));
         }
     }
 
     #[test]
-    fn a_rank_out_of_range_is_found() {
+    fn a_rank_or_width_out_of_range_is_found() {
         let context = SideNetworkContext { supervision: SupervisionKind::Difference, ..context() };
-        for bad in [0, MAX_RANK + 1] {
+        for bad in [0, MAX_WIDTH + 1] {
             assert_eq!(additive(bad).check(&context)[0].path, "architecture.rank");
+            assert_eq!(pooling(bad).check(&context)[0].path, "architecture.width");
             assert!(additive(bad).plan(&context).is_err());
+            assert!(pooling(bad).plan(&context).is_err());
         }
-        assert!(additive(1).check(&context).is_empty());
+        for good in [1, MAX_WIDTH] {
+            assert!(additive(good).check(&context).is_empty());
+            assert!(pooling(good).check(&context).is_empty());
+        }
     }
 
     #[test]
@@ -230,6 +244,7 @@ mod tests {
         use SupervisionKind::{Difference, Truth, TruthAndOwn};
         let classes = Objective::Classification { classes: 3 };
         let parallel = Architecture::default();
+        let alone = Architecture::ParallelPooling(Projection { width: 4 });
         let cases = [
             (parallel, classes, Truth, None),
             (parallel, Objective::Regression, Truth, None),
@@ -241,6 +256,10 @@ mod tests {
             (additive(4), Objective::Regression, Difference, None),
             (additive(4), classes, TruthAndOwn, None),
             (additive(4), Objective::Regression, TruthAndOwn, Some("prediction-difference")),
+            (alone, classes, Truth, None),
+            (alone, classes, Difference, Some("type = \"additive-pooling\"")),
+            (pooling(4), classes, TruthAndOwn, None),
+            (pooling(4), classes, Truth, Some("type = \"parallel-pooling\"")),
         ];
         for (architecture, objective, supervision, help) in cases {
             let context = SideNetworkContext { objective, supervision, ..context() };

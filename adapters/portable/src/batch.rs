@@ -10,10 +10,11 @@ use mobillm_core::sample::Objective;
 use mobillm_core::side_network::SideNetworkError;
 
 use crate::blueprint::{Blueprint, Training};
+use crate::network::Network;
 
 /// The rows of a batch that enter the output, sample after sample.
 ///
-/// Adapters do not mix tokens: rows that pooling drops need not be computed at all.
+/// Adapters do not mix tokens: of their rows, those that pooling drops need not be computed at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PooledRows {
     ranges: Vec<Range<usize>>,
@@ -85,17 +86,25 @@ impl Blueprint {
         }
         let pooled = |sample| {
             let rows = layout.range(sample);
-            match self.pooling {
-                _ if rows.is_empty() => {
-                    Err(refused(format!("sample {sample} has no rows; expected at least one")))
-                }
-                Pooling::Mean => Ok(rows),
-                Pooling::FirstToken => Ok(rows.start..rows.start + 1),
-                Pooling::LastToken => Ok(rows.end - 1..rows.end),
+            if rows.is_empty() {
+                return Err(refused(format!("sample {sample} has no rows; expected at least one")));
             }
+            Ok(match self.architecture.network() {
+                Network::AdapterChain(_) => self.pooled(rows),
+                Network::TokenPooling(_) => rows,
+            })
         };
         let ranges = (0..layout.samples()).map(pooled).collect::<Result<_, _>>()?;
         Ok(PooledRows { ranges })
+    }
+
+    /// Those of a sample's `rows` whose mean the backbone's own pooling takes.
+    pub fn pooled(&self, rows: Range<usize>) -> Range<usize> {
+        match self.pooling {
+            Pooling::Mean => rows,
+            Pooling::FirstToken => rows.start..rows.end.min(rows.start + 1),
+            Pooling::LastToken => rows.start.max(rows.end.saturating_sub(1))..rows.end,
+        }
     }
 
     /// What the outputs of `samples` samples should be, by their `supervision`, which must be what
@@ -185,7 +194,9 @@ fn refused(problem: String) -> SideNetworkError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::architecture::Architecture;
     use crate::blueprint::tests::{blueprint, context};
+    use crate::network::Projection;
     use mobillm_core::activations::Layout;
 
     fn batch(counts: &[usize]) -> ActivationBatch {
@@ -206,6 +217,17 @@ mod tests {
         assert_eq!(gathered(Pooling::Mean), (vec![0.0, 1.0, 2.0, 3.0, 4.0], vec![0..2, 2..5]));
         assert_eq!(gathered(Pooling::FirstToken), (vec![0.0, 2.0], vec![0..1, 1..2]));
         assert_eq!(gathered(Pooling::LastToken), (vec![1.0, 4.0], vec![0..1, 1..2]));
+    }
+
+    #[test]
+    fn pooling_over_tokens_takes_all_rows() {
+        let architecture = Architecture::ParallelPooling(Projection::default());
+        for pooling in [Pooling::Mean, Pooling::FirstToken, Pooling::LastToken] {
+            let blueprint = Blueprint { architecture, pooling, ..blueprint() };
+            let rows = blueprint.rows(&batch(&[2, 3])).unwrap();
+            assert_eq!(rows.ranges().collect::<Vec<_>>(), [0..2, 2..5]);
+            assert!(blueprint.pooled(4..4).is_empty());
+        }
     }
 
     #[test]

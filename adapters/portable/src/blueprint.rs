@@ -9,10 +9,11 @@ use mobillm_core::side_network::{
     Optimizer, SideNetworkContext, SideNetworkError, SideNetworkInfo,
 };
 use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::parameter::Parameter;
 
 /// What every LayerNorm adds to the variance.
 pub const LAYER_NORM_EPSILON: f32 = 1e-5;
@@ -61,41 +62,6 @@ impl Training {
     }
 }
 
-/// A trained tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
-    /// Its name in the adapter file, such as `layer.3.down`.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// How it starts.
-    start: Start,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Start {
-    Zero,
-    One,
-    /// Uniform with mean 0 and one over this as its variance.
-    Spread(usize),
-}
-
-impl Parameter {
-    fn new(name: String, shape: &[usize], start: Start) -> Self {
-        Self { name, shape: shape.to_vec(), start }
-    }
-
-    /// How many numbers it has; `None` if that does not fit a machine word.
-    pub fn size(&self) -> Option<usize> {
-        self.shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim))
-    }
-
-    /// Whether weight decay applies: to matrices only.
-    pub fn decays(&self) -> bool {
-        self.shape.len() == 2
-    }
-}
-
 impl Blueprint {
     /// The blueprint of `architecture` for `context`.
     pub(crate) fn new(architecture: Architecture, context: &SideNetworkContext) -> Self {
@@ -128,46 +94,43 @@ impl Blueprint {
         if self.size().is_none() {
             problem("the network is too large for this machine".to_owned());
         }
-        self.architecture.check_options().into_iter().chain(problems).collect()
+        self.architecture.network().check_options().into_iter().chain(problems).collect()
     }
 
     /// All trained tensors, in the one order that everybody uses.
     ///
-    /// Per tapped layer `l`: `layer.l.norm.gain` and `layer.l.norm.bias` `[hidden]`, `layer.l.down`
-    /// `[hidden, rank]`, `layer.l.up` `[rank, hidden]`; then `gates` `[taps - 1]` (the first adapter
-    /// has no predecessor), `head.weight` `[hidden, outputs]` and `head.bias` `[outputs]`.
+    /// Of a chain of adapters, per tapped layer `l`: `layer.l.norm.gain` and `layer.l.norm.bias`
+    /// `[hidden]`, `layer.l.down` `[hidden, rank]`, `layer.l.up` `[rank, hidden]`; then `gates`
+    /// `[taps - 1]` (the first adapter has no predecessor), `head.weight` `[hidden, outputs]` and
+    /// `head.bias` `[outputs]`.
+    ///
+    /// Of pooling over tokens, per tapped layer `l`: `layer.l.project` `[hidden, width]`; then `bias`,
+    /// `norm.gain` and `norm.bias` `[width]`, `head.weight` `[2 width, outputs]`, of which the upper half
+    /// is for the maxima, and `head.bias` `[outputs]`.
     pub fn parameters(&self) -> Vec<Parameter> {
-        let rank = self.architecture.bottleneck().rank;
-        let (hidden, outputs) = (self.hidden, self.objective.outputs());
-        let mut parameters = Vec::new();
-        for layer in &self.taps {
-            let mut add = |name: &str, shape: &[usize], start| {
-                parameters.push(Parameter::new(format!("layer.{layer}.{name}"), shape, start));
-            };
-            add("norm.gain", &[hidden], Start::One);
-            add("norm.bias", &[hidden], Start::Zero);
-            add("down", &[hidden, rank], Start::Spread(hidden));
-            add("up", &[rank, hidden], Start::Zero);
-        }
-        let mut add = |name: &str, shape: &[usize]| {
-            parameters.push(Parameter::new(name.to_owned(), shape, Start::Zero));
-        };
-        add("gates", &[self.taps.len().saturating_sub(1)]);
-        add("head.weight", &[hidden, outputs]);
-        add("head.bias", &[outputs]);
-        parameters
+        self.architecture.network().parameters(self)
     }
 
-    /// `values`, one per parameter, by place: `[gain, bias, down, up]` of each adapter, then
-    /// `[gates, head weight, head bias]`.
+    /// `values`, one per parameter of a chain of adapters, by place: `[gain, bias, down, up]` of each
+    /// adapter, then `[gates, head weight, head bias]`.
     ///
     /// # Panics
     /// If there is not one per parameter.
-    pub fn by_place<'a, T>(&self, values: &'a [T]) -> (&'a [[T; 4]], &'a [T; 3]) {
+    pub fn chain_places<'a, T>(&self, values: &'a [T]) -> (&'a [[T; 4]], &'a [T; 3]) {
         let (adapters, rest) = values.as_chunks();
         #[expect(clippy::expect_used, reason = "the caller's promise, documented")]
         let rest = rest.try_into().expect("one value per parameter");
         (adapters, rest)
+    }
+
+    /// `values`, one per parameter of pooling over tokens, by place: the projection of each tap, then
+    /// `[bias, gain, norm bias, head weight, head bias]`.
+    ///
+    /// # Panics
+    /// If there is not one per parameter.
+    pub fn pooling_places<'a, T>(&self, values: &'a [T]) -> (&'a [T], &'a [T; 5]) {
+        #[expect(clippy::expect_used, reason = "the caller's promise, documented")]
+        values.split_last_chunk().expect("one value per parameter")
     }
 
     /// How many numbers are trained; `None` if that does not fit a machine word.
@@ -178,24 +141,9 @@ impl Blueprint {
     }
 
     /// The initial weights, a function of `seed` alone: no engine has a say in them.
-    ///
-    /// Uniform rather than normal numbers: they need no logarithm, whose last bit differs between
-    /// platforms.
     pub fn initial(&self, seed: u64) -> Weights {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
-        let value = |start, rng: &mut ChaCha12Rng| match start {
-            Start::Zero => 0.0,
-            Start::One => 1.0,
-            Start::Spread(reciprocal) => {
-                let unit = (rng.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0;
-                unit * (3.0 / reciprocal as f32).sqrt()
-            }
-        };
-        let fill = |parameter: &Parameter| {
-            let count = parameter.shape.iter().product();
-            (0..count).map(|_| value(parameter.start, &mut rng)).collect()
-        };
-        self.parameters().iter().map(fill).collect()
+        self.parameters().iter().map(|parameter| parameter.initial(&mut rng)).collect()
     }
 
     /// What `engine` says about itself when it runs this.
@@ -226,7 +174,9 @@ pub(crate) fn ensure(found: Vec<Diagnostic>) -> Result<(), SideNetworkError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::architecture::{Activation, Bottleneck};
+    use crate::network::{Activation, Bottleneck, Projection};
+
+    pub(crate) const BOTTLENECK: Bottleneck = Bottleneck { rank: 4, activation: Activation::Gelu };
 
     /// For `parallel-adapter` and three classes.
     pub(crate) fn context() -> SideNetworkContext {
@@ -246,10 +196,7 @@ pub(crate) mod tests {
 
     pub(crate) fn blueprint() -> Blueprint {
         Blueprint {
-            architecture: Architecture::ParallelAdapter(Bottleneck {
-                rank: 4,
-                activation: Activation::Gelu,
-            }),
+            architecture: Architecture::ParallelAdapter(BOTTLENECK),
             taps: vec![2, 5],
             hidden: 8,
             pooling: Pooling::Mean,
@@ -277,6 +224,29 @@ pub(crate) mod tests {
         ];
         assert_eq!(named, expected.map(|(name, shape)| (name.to_owned(), shape)));
         assert_eq!(blueprint().size(), Some(2 * (16 + 64) + 1 + 27));
+    }
+
+    #[test]
+    fn pooling_over_tokens_has_its_own_tensors() {
+        let architecture = Architecture::ParallelPooling(Projection { width: 4 });
+        let blueprint = Blueprint { architecture, ..blueprint() };
+        let named: Vec<_> = blueprint.parameters().into_iter().map(|p| (p.name, p.shape)).collect();
+        let expected = [
+            ("layer.2.project", vec![8, 4]),
+            ("layer.5.project", vec![8, 4]),
+            ("bias", vec![4]),
+            ("norm.gain", vec![4]),
+            ("norm.bias", vec![4]),
+            ("head.weight", vec![8, 3]),
+            ("head.bias", vec![3]),
+        ];
+        assert_eq!(named, expected.map(|(name, shape)| (name.to_owned(), shape)));
+        let (projections, rest) = blueprint.pooling_places(&named);
+        assert_eq!((projections, &rest[..]), (&named[..2], &named[2..]));
+        let wide = Blueprint { hidden: 1 << 14, ..blueprint };
+        let variance = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>() / 4.0;
+        let projected: f32 = wide.initial(7)[..2].iter().map(|values| variance(values)).sum();
+        assert!((projected - 1.0).abs() < 0.01, "of a row of ones: {projected}");
     }
 
     #[test]

@@ -19,7 +19,8 @@ use mobillm_core::side_network::SideNetworkError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::blueprint::{Blueprint, Parameter, Training, Weights, ensure};
+use crate::blueprint::{Blueprint, Training, Weights, ensure};
+use crate::parameter::Parameter;
 
 const FORMAT: &str = "mobillm-adapter";
 const VERSION: u32 = 1;

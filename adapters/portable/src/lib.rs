@@ -5,8 +5,10 @@
 //! from one [`SideNetworkContext`](mobillm_core::side_network::SideNetworkContext) both start with
 //! the same bits, follow the same rule, and read what the other wrote.
 //!
-//! * [`Architecture`]: which network, its options, and what it can be trained on: `parallel-adapter`
-//!   answers alone, `additive-adapter` is added to the device's own prediction.
+//! * [`Architecture`]: which network, its options, and what it can be trained on. Adapters one beside
+//!   each tapped layer (`parallel-adapter`), or all taps projected to one width and pooled over the
+//!   tokens (`parallel-pooling`), answer alone; `additive-adapter` and `additive-pooling` are added to
+//!   the device's own prediction.
 //! * [`Blueprint`]: an architecture with the dimensions of one task; names and shapes of its
 //!   parameters, their initial values, and the checks that a batch must pass.
 //! * [`PooledRows`], [`Targets`]: a checked batch, as an engine wants it.
@@ -41,8 +43,12 @@ mod architecture;
 mod batch;
 mod blueprint;
 pub mod file;
+mod network;
+mod parameter;
 
 pub use adamw::AdamWStep;
-pub use architecture::{Activation, Architecture, Bottleneck};
+pub use architecture::Architecture;
 pub use batch::{PooledRows, Targets};
-pub use blueprint::{Blueprint, LAYER_NORM_EPSILON, Parameter, Training, Weights};
+pub use blueprint::{Blueprint, LAYER_NORM_EPSILON, Training, Weights};
+pub use network::{Activation, Bottleneck, Network, Projection};
+pub use parameter::Parameter;

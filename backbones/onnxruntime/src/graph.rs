@@ -1,8 +1,5 @@
 //! Puts taps into a bundle's graph.
 
-use std::collections::HashSet;
-
-use mobillm_bundle::OWN_PREDICTION;
 use mobillm_bundle::onnx::{
     AttributeProto, Axis, FLOAT, GraphProto, INT64, ModelProto, NodeProto, OperatorSetIdProto,
     ValueInfoProto,
@@ -10,39 +7,90 @@ use mobillm_bundle::onnx::{
 
 use crate::tap::{DOMAIN, LAYER, OPERATOR};
 
-/// The only output of a graph without a head.
+/// The only output of a graph that has no other.
 const SHAPE: &str = "tapped.shape";
 
-/// Puts a tap behind each layer in `taps` and cuts off what neither a tap needs nor the model's own
-/// prediction, if it has one: of `own_outputs` outputs.
+/// How the hidden states of the tapped layers get out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By an operator between the layers, while the graph runs.
+    Operators,
+    /// As outputs of the graph, when it has run.
+    Outputs,
+}
+
+/// The output that the model's own prediction is, or is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnOutput {
+    /// Its name.
+    pub name: &'static str,
+    /// It is `[batch, width]`.
+    pub width: usize,
+}
+
+/// Lets the hidden states of the layers `taps`, ascending, get out by `way`, and cuts off what neither
+/// they nor the `own` output need. Of what the graph takes, that stays which is needed.
 ///
-/// Fails with what is wrong if the graph lacks one of the layers or the prediction.
+/// Fails with what is wrong if the graph lacks one of the layers or the output.
 pub(crate) fn insert_taps(
     model: &mut ModelProto,
     taps: &[usize],
-    own_outputs: Option<usize>,
+    own: Option<OwnOutput>,
+    way: Way,
 ) -> Result<(), String> {
     let graph = model.graph.as_mut().ok_or("it has no graph")?;
     for &layer in taps {
-        insert_tap(graph, layer)?;
+        let at = maker(graph, &value(layer))?;
+        if way == Way::Operators {
+            insert_tap(graph, layer, at);
+        }
     }
-    let highest = taps.last().ok_or("no layer is tapped")?;
-    let output = match own_outputs {
-        Some(outputs) => own_prediction(graph, outputs)?,
-        None => shape_of(graph, &format!("tap.{highest}")),
+    let own = own.map(|own| own_output(graph, own)).transpose()?;
+    let outputs: Vec<_> = match (way, own, taps.last()) {
+        (Way::Outputs, own, _) => taps.iter().map(|&layer| hidden(layer)).chain(own).collect(),
+        // It takes the output of the last layer, which takes that of every tap.
+        (Way::Operators, Some(own), _) => vec![own],
+        (Way::Operators, None, highest) => {
+            highest.map(|&highest| shape_of(graph, &value(highest))).into_iter().collect()
+        }
     };
-    end_with(graph, output);
-    let domain = DOMAIN.to_owned();
-    model.opset_import.push(OperatorSetIdProto { domain, version: 1 });
+    if outputs.is_empty() {
+        return Err("no layer is tapped and no prediction is asked for".to_owned());
+    }
+    graph.output = outputs;
+    graph.prune();
+    if !model.opset_import.iter().any(|set| set.domain == DOMAIN) {
+        let domain = DOMAIN.to_owned();
+        model.opset_import.push(OperatorSetIdProto { domain, version: 1 });
+    }
     Ok(())
 }
 
-/// Whoever took the value `tap.<layer>` gets it from the operator instead.
-fn insert_tap(graph: &mut GraphProto, layer: usize) -> Result<(), String> {
-    let name = format!("tap.{layer}");
+/// The name of the hidden state behind `layer`.
+pub(crate) fn value(layer: usize) -> String {
+    format!("tap.{layer}")
+}
+
+/// What a run of the graph has to be given.
+pub(crate) fn inputs(model: &ModelProto) -> impl Iterator<Item = &str> {
+    let graph = model.graph.iter();
+    // Old graphs list their weights among the inputs.
+    graph.flat_map(|graph| {
+        let given = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+        graph.input.iter().map(|input| &*input.name).filter(move |name| !given(name))
+    })
+}
+
+/// Where the node that makes `value` is.
+fn maker(graph: &GraphProto, value: &str) -> Result<usize, String> {
+    let at = graph.node.iter().position(|node| node.output.iter().any(|output| output == value));
+    at.ok_or_else(|| format!("its graph has no value {value}"))
+}
+
+/// Whoever took the value `tap.<layer>`, which node `at` makes, gets it from the operator instead.
+fn insert_tap(graph: &mut GraphProto, layer: usize, at: usize) {
+    let name = value(layer);
     let computed = format!("{name}.computed");
-    let at = graph.node.iter().position(|node| node.output.contains(&name));
-    let at = at.ok_or_else(|| format!("its graph has no value {name}"))?;
     for output in &mut graph.node[at].output {
         if *output == name {
             output.clone_from(&computed);
@@ -55,23 +103,29 @@ fn insert_tap(graph: &mut GraphProto, layer: usize) -> Result<(), String> {
         op_type: OPERATOR.to_owned(),
         attribute: vec![AttributeProto::int(LAYER, layer as i64)],
         domain: DOMAIN.to_owned(),
+        ..NodeProto::default()
     };
     graph.node.insert(at + 1, tap);
-    Ok(())
 }
 
-/// The output with the model's own prediction. It takes the output of the last layer, which takes
-/// that of every tap.
-fn own_prediction(graph: &GraphProto, outputs: usize) -> Result<ValueInfoProto, String> {
-    let axes = [Axis::Named("batch"), Axis::Fixed(outputs)];
-    let own = ValueInfoProto::tensor(OWN_PREDICTION, FLOAT, &axes);
+/// The output `own`, as the graph has it.
+fn own_output(graph: &GraphProto, own: OwnOutput) -> Result<ValueInfoProto, String> {
+    let OwnOutput { name, width } = own;
+    let axes = [Axis::Named("batch"), Axis::Fixed(width)];
+    let own = ValueInfoProto::tensor(name, FLOAT, &axes);
     if graph.output.contains(&own) {
         return Ok(own);
     }
     Err(format!(
-        "its graph has no output {OWN_PREDICTION} [batch, {outputs}], but the manifest says that the \
-         model has a head; import the model again"
+        "its graph has no output {name} [batch, {width}], but the manifest says that the model has a \
+         head; import the model again"
     ))
+}
+
+/// The hidden state behind `layer`, as an output.
+fn hidden(layer: usize) -> ValueInfoProto {
+    let axes = ["batch", "tokens", "hidden"].map(Axis::Named);
+    ValueInfoProto::tensor(&value(layer), FLOAT, &axes)
 }
 
 /// The shape of `last` as an output. A hidden state as output would have to be copied out of the
@@ -87,90 +141,5 @@ fn shape_of(graph: &mut GraphProto, last: &str) -> ValueInfoProto {
     ValueInfoProto::tensor(SHAPE, INT64, &[Axis::Fixed(3)])
 }
 
-/// Makes `output` the only output and drops what it does not depend on.
-fn end_with(graph: &mut GraphProto, output: ValueInfoProto) {
-    let mut needed = HashSet::from([output.name.clone()]);
-    graph.output = vec![output];
-    let mut kept = Vec::new();
-    // Nodes are in topological order: from the end, whoever needs a node comes before it.
-    for node in graph.node.drain(..).rev() {
-        if node.output.iter().any(|output| needed.contains(output)) {
-            needed.extend(node.input.iter().cloned());
-            kept.push(node);
-        }
-    }
-    kept.reverse();
-    graph.node = kept;
-    graph.initializer.retain(|tensor| needed.contains(&tensor.name));
-}
-
 #[cfg(test)]
-mod tests {
-    use mobillm_bundle::fixture::TinyBert;
-    use prost::Message;
-
-    use super::*;
-
-    fn model(tiny: &TinyBert) -> ModelProto {
-        let folder = tempfile::tempdir().unwrap();
-        let bundle = tiny.bundle(&folder.path().join("bundle")).unwrap();
-        let bytes = std::fs::read(bundle.graph_path()).unwrap();
-        ModelProto::decode(bytes.as_slice()).unwrap()
-    }
-
-    fn tapped(tiny: &TinyBert, taps: &[usize]) -> GraphProto {
-        let mut model = model(tiny);
-        insert_taps(&mut model, taps, tiny.head).unwrap();
-        model.graph.unwrap()
-    }
-
-    #[test]
-    fn the_next_layer_takes_what_the_tap_puts_out() {
-        let graph = tapped(&TinyBert::default(), &[0, 1, 3]);
-        let position = |name: &str| graph.node.iter().position(|node| node.name == name).unwrap();
-        for layer in [0, 1, 3] {
-            let computed = format!("tap.{layer}.computed");
-            let users = graph.node.iter().filter(|node| node.input.contains(&computed));
-            let users: Vec<&str> = users.map(|node| &*node.name).collect();
-            assert_eq!(users, [format!("Tap.{layer}")]);
-            let tap = position(&format!("Tap.{layer}"));
-            assert_eq!(graph.node[tap - 1].output, [computed]);
-            assert!(
-                graph.node[tap + 1..].iter().any(|n| n.input.contains(&format!("tap.{layer}")))
-            );
-        }
-    }
-
-    #[test]
-    fn what_lies_above_the_highest_tap_is_cut_off() {
-        let graph = tapped(&TinyBert::default(), &[1]);
-        let names: Vec<&str> = graph.initializer.iter().map(|tensor| &*tensor.name).collect();
-        assert!(names.iter().any(|name| name.starts_with("encoder.layer.0.")));
-        assert!(!names.iter().any(|name| name.starts_with("encoder.layer.1.")));
-        assert_eq!(graph.node.iter().filter(|node| node.op_type == "Attention").count(), 1);
-        assert_eq!(graph.output.len(), 1);
-    }
-
-    #[test]
-    fn a_head_keeps_all_that_it_needs() {
-        let graph = tapped(&TinyBert::with_head(5), &[1]);
-        let attentions = graph.node.iter().filter(|node| node.op_type == "Attention").count();
-        assert_eq!(attentions, 3, "the head needs the layers above the highest tap");
-        let kept = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
-        assert!(kept("bert.pooler.dense.weight") && kept("classifier.bias"));
-        let outputs: Vec<&str> = graph.output.iter().map(|output| &*output.name).collect();
-        assert_eq!(outputs, [OWN_PREDICTION]);
-        assert_eq!(graph.node.last().unwrap().output, outputs);
-    }
-
-    #[test]
-    fn a_layer_or_head_that_is_not_there_is_an_error() {
-        let mut empty = ModelProto { graph: Some(GraphProto::default()), ..ModelProto::default() };
-        let error = insert_taps(&mut empty, &[4], None).unwrap_err();
-        assert_eq!(error, "its graph has no value tap.4");
-        for (tiny, claimed) in [(TinyBert::default(), 2), (TinyBert::with_head(3), 2)] {
-            let error = insert_taps(&mut model(&tiny), &[1], Some(claimed)).unwrap_err();
-            assert!(error.contains("no output own_prediction [batch, 2]"), "{error}");
-        }
-    }
-}
+mod tests;

@@ -51,12 +51,16 @@
 
 mod backbone;
 mod config;
+mod engine;
 mod graph;
+mod int8;
 mod library;
+mod provider;
 mod tap;
 
 pub use backbone::OnnxBackbone;
 pub use config::OnnxBackboneConfig;
+pub use provider::Provider;
 
 use mobillm_core::registry::{DuplicateTag, Registry};
 

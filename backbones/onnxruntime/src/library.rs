@@ -30,7 +30,7 @@ pub(crate) fn locate(
         .map(Path::to_owned)
         .or_else(|| variable.map(PathBuf::from))
         .or_else(|| libraries.path("onnxruntime").map(Path::to_owned))
-        .ok_or_else(|| refused("was not found on this machine"))
+        .ok_or_else(|| refused("was not found on this machine", &remedy()))
 }
 
 /// The environment of the library at `path`.
@@ -83,17 +83,22 @@ fn check(path: &Path) -> Result<(), String> {
 }
 
 fn refused_file(path: &Path, problem: &str) -> BackboneError {
-    refused(&format!("{} cannot be used: {problem}", path.display()))
+    refused(&format!("{} cannot be used: {problem}", path.display()), &remedy())
 }
 
-fn refused(problem: &str) -> BackboneError {
+fn remedy() -> String {
+    format!(
+        "run `mobillm pull onnxruntime`, or name the library of a version {MAJOR}.{MINOR} in \
+         {VARIABLE} or in the backbone's option `library`"
+    )
+}
+
+/// The library cannot do what it is to do.
+pub(crate) fn refused(problem: &str, remedy: &str) -> BackboneError {
     BackboneError::Library {
         library: "onnxruntime".to_owned(),
         problem: problem.to_owned(),
-        remedy: format!(
-            "run `mobillm pull onnxruntime`, or name the library of a version {MAJOR}.{MINOR} in \
-             {VARIABLE} or in the backbone's option `library`"
-        ),
+        remedy: remedy.to_owned(),
     }
 }
 

@@ -13,6 +13,8 @@ use ort::operator::{
 };
 use ort::value::{TensorElementType, TensorRef, TensorRefMut};
 
+use crate::int8;
+
 /// The domain of the operator.
 pub(crate) const DOMAIN: &str = "mobillm";
 /// The operator.
@@ -20,9 +22,9 @@ pub(crate) const OPERATOR: &str = "Tap";
 /// Its attribute: the layer whose output it taps.
 pub(crate) const LAYER: &str = "layer";
 
-/// The domain with the operator, for a session.
+/// The domain with all operators of ours, for a session.
 pub(crate) fn domain() -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(TapOperator)
+    int8::add_to(OperatorDomain::new(DOMAIN)?.add(TapOperator)?)
 }
 
 /// Why a tap ended the run.
@@ -183,6 +185,7 @@ mod tests {
             op_type: OPERATOR.to_owned(),
             attribute: vec![AttributeProto::int(LAYER, layer)],
             domain: DOMAIN.to_owned(),
+            ..NodeProto::default()
         };
         let axes = ["batch", "tokens", "hidden"].map(Axis::Named);
         let graph = GraphProto {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mobillm_backbone_onnxruntime::{OnnxBackboneConfig, register};
+use mobillm_backbone_onnxruntime::{OnnxBackboneConfig, Provider, register};
 use mobillm_bundle::fixture::TinyBert;
 use mobillm_core::backbone::{BackboneConfig, BackboneError};
 use mobillm_core::registry::{Registry, Slot};
@@ -27,13 +27,53 @@ fn it_is_registered_with_its_options() {
 }
 
 #[test]
-fn impossible_threads_are_found_before_anything_is_loaded() {
+fn impossible_options_are_found_before_anything_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = TinyBert::default().bundle(&folder.path().join("bundle")).unwrap();
-    let findings =
-        |threads| OnnxBackboneConfig { threads, library: None }.check(bundle.info()).len();
-    assert_eq!([None, Some(1), Some(1024)].map(findings), [0; 3]);
-    assert_eq!([Some(0), Some(1025)].map(findings), [1; 2]);
+    let findings = |options: serde_json::Value| {
+        let config: OnnxBackboneConfig = serde_json::from_value(options).unwrap();
+        let findings = config.check(bundle.info());
+        findings.into_iter().map(|finding| finding.path).collect::<Vec<_>>()
+    };
+    for good in [
+        json!({}),
+        json!({"threads": 1, "memory_limit_mb": 1, "providers": ["cuda", "cpu"]}),
+        json!({"threads": 1024, "arena": false, "providers": ["qnn"]}),
+    ] {
+        assert!(findings(good).is_empty());
+    }
+    for (bad, at) in [
+        (json!({"threads": 0}), "threads"),
+        (json!({"threads": 1025}), "threads"),
+        (json!({"providers": []}), "providers"),
+        (json!({"providers": ["cpu", "coreml", "cpu"]}), "providers"),
+        (json!({"memory_limit_mb": 0}), "memory_limit_mb"),
+        (json!({"memory_limit_mb": 9, "arena": false}), "memory_limit_mb"),
+    ] {
+        assert_eq!(findings(bad), [at]);
+    }
+}
+
+#[test]
+fn a_provider_that_the_library_lacks_is_refused_with_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = TinyBert::default().bundle(&folder.path().join("bundle")).unwrap();
+    for (provider, name) in [
+        (Provider::Cuda, "cuda"),
+        (Provider::CoreMl, "coreml"),
+        (Provider::Xnnpack, "xnnpack"),
+        (Provider::Dnnl, "dnnl"),
+        (Provider::Qnn, "qnn"),
+        (Provider::Nnapi, "nnapi"),
+    ] {
+        let providers = vec![provider, Provider::Cpu];
+        let config = OnnxBackboneConfig { providers, ..OnnxBackboneConfig::default() };
+        let error = config.build(&common::context(&bundle, &[0])).err().unwrap();
+        assert!(matches!(&error, BackboneError::Library { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("not built with `{name}`; it offers: cpu;")), "{text}");
+        assert!(text.contains("`providers`"), "{text}");
+    }
 }
 
 #[test]

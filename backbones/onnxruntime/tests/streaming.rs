@@ -36,7 +36,7 @@ fn broken_at(value: &str, tiny: &TinyBert, out: &Path) -> Bundle {
         dims: vec![1],
         data_type: INT64,
         name: "nobody".to_owned(),
-        raw_data: 999_999_i64.to_le_bytes().to_vec(),
+        raw_data: 999_999_i64.to_le_bytes().to_vec().into(),
         ..TensorProto::default()
     });
     let at = graph.node.iter().position(|node| node.output[0] == value).unwrap();

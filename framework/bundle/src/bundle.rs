@@ -5,10 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mobillm_core::backbone::BackboneInfo;
+use mobillm_weights::{WeightFormat, WeightsError, WeightsFile};
+use ndarray::Array2;
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::manifest::{FORMAT, FileDigest, GRAPH, MANIFEST, Manifest, TOKENIZER, WEIGHTS};
+use crate::network::{Head, Network};
 use crate::tokenizer::BundleTokenizer;
 
 /// Why a bundle cannot be used.
@@ -57,6 +60,28 @@ pub enum BundleError {
         path: PathBuf,
         /// The expected and the found size or digest.
         problem: String,
+    },
+    /// The weights cannot be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Scores of words were asked of a model that has none.
+    #[error(
+        "{}: the model has no head that scores words; import one that has (`...ForCausalLM`), or ask for none",
+        path.display()
+    )]
+    NoLanguageHead {
+        /// The bundle.
+        path: PathBuf,
+    },
+    /// A token is not in the vocabulary.
+    #[error("{}: token {token} is not one of the model's {vocabulary}", path.display())]
+    Token {
+        /// The bundle.
+        path: PathBuf,
+        /// The token.
+        token: u32,
+        /// How many there are.
+        vocabulary: usize,
     },
     /// The tokenizer cannot be used.
     #[error("{}: {problem}", path.display())]
@@ -121,6 +146,54 @@ impl Bundle {
     /// or one whose outputs have no names.
     pub fn own_labels(&self) -> Option<&[String]> {
         self.manifest.own_labels.as_deref()
+    }
+
+    /// What the model computes; `None` in a bundle of format 1 or 2 and of a graph that somebody else
+    /// exported.
+    pub fn network(&self) -> Option<&Network> {
+        self.manifest.network.as_ref()
+    }
+
+    /// What the matrices were asked to be stored as.
+    pub fn weight_format(&self) -> WeightFormat {
+        self.manifest.weights
+    }
+
+    /// The weights, mapped.
+    ///
+    /// # Errors
+    /// If their file cannot be used.
+    pub fn weights(&self) -> Result<WeightsFile, BundleError> {
+        Ok(WeightsFile::open(&self.weights_path())?)
+    }
+
+    /// The rows of the language head's matrix that score `tokens`, `[tokens, width]`; no other row is
+    /// read. A token's score, as the next one, is its row times the graph's output
+    /// [`OWN_STATE`](crate::OWN_STATE).
+    ///
+    /// # Errors
+    /// If the model has no such head, a token is not in its vocabulary, or the weights cannot be read.
+    pub fn label_rows(&self, tokens: &[u32]) -> Result<Array2<f32>, BundleError> {
+        let path = || self.path.clone();
+        let name = match self.network().and_then(|network| network.head) {
+            Some(Head::Vocabulary { tied: true }) => "embedding.tokens.weight",
+            Some(Head::Vocabulary { tied: false }) => "head.vocabulary.weight",
+            _ => return Err(BundleError::NoLanguageHead { path: path() }),
+        };
+        let weights = self.weights()?;
+        let matrix = weights.matrix(name)?;
+        let width = matrix.columns();
+        let mut values = vec![0.0; tokens.len() * width];
+        for (&token, row) in tokens.iter().zip(values.chunks_exact_mut(width)) {
+            let at = token as usize;
+            // The row has the matrix's width, so all that can be wrong is its number.
+            matrix.dequantize_rows(at..at + 1, row).map_err(|_| BundleError::Token {
+                path: path(),
+                token,
+                vocabulary: matrix.rows(),
+            })?;
+        }
+        Ok(Array2::from_shape_fn((tokens.len(), width), |(row, at)| values[row * width + at]))
     }
 
     /// What the bundle says about itself.
@@ -193,18 +266,8 @@ fn read_manifest(bundle: &Path) -> Result<Manifest, BundleError> {
             return Err(wrong(format!("`files` lacks {name}")));
         }
     }
-    let own_outputs = manifest.model.own_outputs;
-    if let Some(labels) = &manifest.own_labels
-        && own_outputs != Some(labels.len())
-    {
-        let labels = labels.len();
-        return Err(wrong(format!(
-            "`own_labels` has {labels} names, `own_outputs` is {own_outputs:?}"
-        )));
-    }
-    let (expected, got) = (manifest.fingerprint(), manifest.model.bundle);
-    if expected != got {
-        return Err(wrong(format!("expected the fingerprint {expected}, got {got}")));
+    if let Some(problem) = manifest.problem() {
+        return Err(wrong(problem));
     }
     Ok(manifest)
 }

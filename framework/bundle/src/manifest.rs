@@ -7,15 +7,28 @@ use std::path::Path;
 
 use mobillm_core::backbone::BackboneInfo;
 use mobillm_core::fingerprint::Fingerprint;
+use mobillm_weights::WeightFormat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The newest format version. This crate reads all from 1, and writes a bundle in the oldest that can
-/// say what it is, so that a new format alone gives no model a new name.
-pub const FORMAT: u32 = 2;
+use crate::network::Network;
 
+/// The newest format version. This crate reads all from 1 and writes this one.
+pub const FORMAT: u32 = 3;
+
+/// Name of the graph's input with token ids.
+pub const INPUT_IDS: &str = "input_ids";
+/// Name of the graph's input that tells tokens from padding.
+pub const ATTENTION_MASK: &str = "attention_mask";
+/// Name of the graph's input with the tokens' segments.
+pub const TOKEN_TYPE_IDS: &str = "token_type_ids";
+/// Name of the graph's input with the index of each sample's last token.
+pub const LAST_TOKENS: &str = "last_tokens";
 /// Name of the graph's output that is the model's own prediction.
 pub const OWN_PREDICTION: &str = "own_prediction";
+/// Name of the graph's output that scores tokens when it is multiplied by their rows of the head's
+/// matrix.
+pub const OWN_STATE: &str = "own_state";
 
 /// Name of the manifest in a bundle.
 pub const MANIFEST: &str = "manifest.json";
@@ -32,13 +45,22 @@ pub const TOKENIZER: &str = "tokenizer.json";
 /// `[batch, tokens]`, and its values `tap.0` (embedding) to `tap.<layers>` are the hidden states,
 /// float `[batch, tokens, hidden]`; `tap.<layers>` is its output. In format 2 the model has a task
 /// head: the graph's second output, [`OWN_PREDICTION`], is its logits, float `[batch, own_outputs]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// From format 3 on the graph takes what it needs: [`ATTENTION_MASK`] unless attention is causal,
+/// [`TOKEN_TYPE_IDS`] if it tells segments apart, and with a language head [`LAST_TOKENS`], int64
+/// `[batch]`, for the second output [`OWN_STATE`], float `[batch, width]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of the bundle format.
     pub format: u32,
     /// The model's dimensions; `bundle` is the [`fingerprint`](Self::fingerprint) of the rest.
     pub model: BackboneInfo,
+    /// What the graph computes, from format 3 on; `None` for a graph that somebody else exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// What the matrices were asked to be stored as; left out for f32.
+    #[serde(default = "f32_weights", skip_serializing_if = "is_f32")]
+    pub weights: WeightFormat,
     /// Names of the head's outputs, in their order, if the model gives them any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_labels: Option<Vec<String>>,
@@ -46,6 +68,24 @@ pub struct Manifest {
     pub padding: u32,
     /// Every other file of the bundle.
     pub files: BTreeMap<String, FileDigest>,
+}
+
+fn f32_weights() -> WeightFormat {
+    WeightFormat::F32
+}
+
+fn is_f32(format: &WeightFormat) -> bool {
+    *format == WeightFormat::F32
+}
+
+/// What a bundle is said to be when it is written.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) info: BackboneInfo,
+    pub(crate) network: Option<Network>,
+    pub(crate) weights: WeightFormat,
+    pub(crate) own_labels: Option<Vec<String>>,
+    pub(crate) padding: u32,
 }
 
 /// Size and content of a file.
@@ -82,21 +122,35 @@ impl FileDigest {
 }
 
 impl Manifest {
-    /// A manifest of the oldest format that can hold it; `model.bundle` is filled in.
-    pub(crate) fn new(
-        mut model: BackboneInfo,
-        own_labels: Option<Vec<String>>,
-        padding: u32,
-        files: BTreeMap<String, FileDigest>,
-    ) -> Self {
-        model.bundle = Fingerprint([0; 32]);
-        let format = if model.own_outputs.is_some() { 2 } else { 1 };
-        let mut manifest = Self { format, model, own_labels, padding, files };
+    /// The manifest of a bundle that consists of `files`; `model.bundle` is filled in.
+    pub(crate) fn new(contents: Contents, files: BTreeMap<String, FileDigest>) -> Self {
+        let Contents { mut info, network, weights, own_labels, padding } = contents;
+        info.bundle = Fingerprint([0; 32]);
+        let mut manifest =
+            Self { format: FORMAT, model: info, network, weights, own_labels, padding, files };
         manifest.model.bundle = manifest.fingerprint();
         manifest
     }
 
-    /// The digest over format, dimensions, labels, padding and the digest of every file: the name of
+    /// What in the manifest contradicts itself.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let (own_outputs, labels) =
+            (self.model.own_outputs, self.own_labels.as_ref().map(Vec::len));
+        if let Some(names) = labels.filter(|_| own_outputs != labels) {
+            return Some(format!(
+                "`own_labels` has {names} names, `own_outputs` is {own_outputs:?}"
+            ));
+        }
+        if let Some(network) = &self.network
+            && (own_outputs, self.model.language_head) != network.answers()
+        {
+            return Some("`model` contradicts the head of `network`".to_owned());
+        }
+        let (expected, got) = (self.fingerprint(), self.model.bundle);
+        (expected != got).then(|| format!("expected the fingerprint {expected}, got {got}"))
+    }
+
+    /// The digest over format, dimensions, network, labels, padding and the digest of every file: the name of
     /// this bundle, equal wherever and whenever the same model was imported.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut nameless = self.clone();
@@ -121,7 +175,7 @@ mod tests {
         let manifest: Manifest = serde_json::from_str(written).unwrap();
         assert_eq!((manifest.format, manifest.model.layers), (1, 6));
         assert_eq!((manifest.model.own_outputs, &manifest.own_labels), (None, &None));
-        assert_eq!(manifest.fingerprint(), manifest.model.bundle);
+        assert_eq!(manifest.problem(), None);
     }
 
     #[test]
@@ -130,6 +184,18 @@ mod tests {
         let manifest: Manifest = serde_json::from_str(written).unwrap();
         assert_eq!((manifest.format, manifest.model.own_outputs), (2, Some(3)));
         assert_eq!(manifest.own_labels.as_ref().unwrap()[2], "class 2");
-        assert_eq!(manifest.fingerprint(), manifest.model.bundle);
+        assert_eq!((&manifest.network, manifest.weights), (&None, WeightFormat::F32));
+        assert_eq!(manifest.problem(), None);
+    }
+
+    #[test]
+    fn a_manifest_of_version_3_is_still_read() {
+        let written = include_str!("../fixtures/manifest-v3.json");
+        let manifest: Manifest = serde_json::from_str(written).unwrap();
+        assert_eq!((manifest.format, manifest.weights), (3, WeightFormat::Q4));
+        let network = manifest.network.as_ref().unwrap();
+        assert_eq!(network.attention.rotary.as_ref().unwrap().frequencies.len(), 8);
+        assert_eq!(network.answers(), (None, true));
+        assert_eq!(manifest.problem(), None);
     }
 }

@@ -58,6 +58,17 @@ pub struct Network {
     pub head: Option<Head>,
 }
 
+impl Network {
+    /// What the head answers with: outputs of a classifier, and whether it scores the vocabulary.
+    pub(crate) fn answers(&self) -> (Option<usize>, bool) {
+        match self.head {
+            None => (None, false),
+            Some(Head::Classifier { outputs, .. }) => (Some(outputs), false),
+            Some(Head::Vocabulary { .. }) => (None, true),
+        }
+    }
+}
+
 /// Tokens to the first hidden state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

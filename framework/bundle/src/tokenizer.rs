@@ -1,6 +1,7 @@
 //! Text to tokens, as the model's own `tokenizer.json` says.
 
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -31,11 +32,16 @@ pub struct BundleTokenizer {
 
 impl BundleTokenizer {
     pub(crate) fn open(path: &Path, max_tokens: usize) -> Result<Self, BundleError> {
+        let json =
+            fs::read(path).map_err(|source| BundleError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &json, max_tokens)
+    }
+
+    /// The tokenizer whose `tokenizer.json` is `json`; errors name `path`.
+    pub(crate) fn parse(path: &Path, json: &[u8], max_tokens: usize) -> Result<Self, BundleError> {
         let path = path.to_owned();
-        let text =
-            fs::read(&path).map_err(|source| BundleError::Read { path: path.clone(), source })?;
         let parsed = contain(|| {
-            let mut tokenizer = Tokenizer::from_bytes(text)?;
+            let mut tokenizer = Tokenizer::from_bytes(json)?;
             // The file's own padding and truncation are those of whoever saved it last. Batches
             // are padded by core, and texts are cut here, where the cut is counted.
             tokenizer.with_padding(None).with_truncation(None)?;
@@ -94,6 +100,75 @@ impl BundleTokenizer {
         let ids = encoding.get_ids().to_vec();
         let segments = encoding.get_type_ids().to_vec();
         Ok(Encoded { tokens: Tokens { ids, segments }, truncated })
+    }
+
+    /// The tokens of the whole `text` with the model's special tokens. If they are too many, those that lie
+    /// within `inserted` (bytes of `text`) are cut off from its ends, from the longest part first.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode), and if what must stay has too many tokens by itself.
+    pub fn encode_prompt(
+        &self,
+        text: &str,
+        inserted: &[Range<usize>],
+    ) -> Result<Encoded, BundleError> {
+        let encoding = contain(|| self.tokenizer.encode(text, true));
+        let encoding = encoding.map_err(|problem| self.error(problem))?;
+        let offsets = encoding.get_offsets();
+        let within = |part: &Range<usize>| -> Vec<usize> {
+            let inside = |&at: &usize| {
+                let (start, end) = offsets[at];
+                start < end && part.start <= start && end <= part.end
+            };
+            (0..offsets.len()).filter(inside).collect()
+        };
+        let mut parts: Vec<Vec<usize>> = inserted.iter().map(within).collect();
+        let mut keeps = vec![true; encoding.len()];
+        let excess = encoding.len().saturating_sub(self.max_tokens);
+        for _ in 0..excess {
+            // Of parts that are equally long the last is cut.
+            let cut = parts.iter_mut().max_by_key(|part| part.len()).and_then(Vec::pop);
+            let at = cut.ok_or_else(|| {
+                let rest = keeps.iter().filter(|&&keeps| keeps).count();
+                self.error(format!(
+                    "the template of `task.prompt` has {rest} tokens without any text, but max_tokens is \
+                     {}; shorten it or raise `device.max_tokens`",
+                    self.max_tokens
+                ))
+            })?;
+            keeps[at] = false;
+        }
+        let kept = |values: &[u32]| {
+            values
+                .iter()
+                .zip(&keeps)
+                .filter(|(_, keeps)| **keeps)
+                .map(|(value, _)| *value)
+                .collect()
+        };
+        let (ids, segments) = (kept(encoding.get_ids()), kept(encoding.get_type_ids()));
+        Ok(Encoded { tokens: Tokens { ids, segments }, truncated: excess })
+    }
+
+    /// The one token that `word` is, as a model would write it next: " good" is another word than "good".
+    ///
+    /// # Errors
+    /// If it is more tokens than one, or none; the message lists them.
+    pub fn word(&self, word: &str) -> Result<u32, String> {
+        let encoding = contain(|| self.tokenizer.encode_fast(word, false))?;
+        match encoding.get_ids() {
+            [token] => Ok(*token),
+            tokens => {
+                let tokens: Vec<String> = tokens
+                    .iter()
+                    .map(|&id| {
+                        format!("{:?}", self.tokenizer.decode(&[id], false).unwrap_or_default())
+                    })
+                    .collect();
+                let (count, tokens) = (tokens.len(), tokens.join(", "));
+                Err(format!("{word:?} is {count} tokens of this model ({tokens})"))
+            }
+        }
     }
 
     /// Token ids are below this.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mobillm_bundle::fixture::TinyBert;
-use mobillm_bundle::{Bundle, BundleError, import};
+use mobillm_bundle::{Bundle, BundleError, ImportOptions, import};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -34,7 +34,8 @@ impl Place {
     #[track_caller]
     fn refused(&self, words: &[&str]) {
         let out = self.folder.path().join("bundles/new");
-        let error = import(&self.model(""), &out).unwrap_err().to_string();
+        let error =
+            import(&self.model(""), &out, &ImportOptions::default()).unwrap_err().to_string();
         for word in words {
             assert!(error.contains(word), "{word:?} is not in: {error}");
         }
@@ -113,9 +114,12 @@ fn weights_that_are_cut_short() {
     let place = Place::new();
     let path = place.model("model.safetensors");
     let bytes = fs::read(&path).unwrap();
-    for length in [0, 7, 8, 100, bytes.len() - 1] {
+    let most = bytes.len() - 1;
+    let cases =
+        [(0, "no safetensors"), (7, "no safetensors"), (8, "cut"), (100, "cut"), (most, "cut")];
+    for (length, words) in cases {
         fs::write(&path, &bytes[..length]).unwrap();
-        place.refused(&["model.safetensors", "fetch it again"]);
+        place.refused(&["model.safetensors", words]);
     }
 }
 
@@ -165,7 +169,7 @@ fn what_is_there_is_not_overwritten() {
     let place = Place::new();
     let out = place.folder.path().join("taken");
     fs::write(&out, "mine").unwrap();
-    let error = import(&place.model(""), &out).unwrap_err().to_string();
+    let error = import(&place.model(""), &out, &ImportOptions::default()).unwrap_err().to_string();
     assert!(error.contains("exists already"), "{error}");
     assert_eq!(fs::read(&out).unwrap(), b"mine");
 }
@@ -214,11 +218,14 @@ fn a_manifest_that_is_not_ours() {
         assert!(error.contains(words), "{words:?} is not in: {error}");
     };
     refused(
-        &|manifest| manifest["format"] = json!(3),
-        "bundle format 3, this version reads formats 1 to 2",
+        &|manifest| manifest["format"] = json!(4),
+        "bundle format 4, this version reads formats 1 to 3",
     );
     refused(&|manifest| manifest["format"] = json!(0), "bundle format 0");
     refused(&|manifest| manifest["own_labels"] = json!(["a"]), "`own_labels` has 1 names");
+    refused(&|manifest| manifest["model"]["own_outputs"] = json!(3), "contradicts the head");
+    refused(&|manifest| manifest["model"]["language_head"] = json!(true), "contradicts the head");
+    refused(&|manifest| manifest["network"]["norm"]["kind"] = json!("batch"), "`batch`");
     refused(&|manifest| manifest["model"]["layers"] = json!(2), "expected the fingerprint");
     refused(&|manifest| manifest["more"] = json!(1), "unknown field `more`");
     refused(&|manifest| manifest["files"] = json!({}), "lacks model.onnx");
@@ -243,7 +250,7 @@ proptest! {
         bytes[at] = byte;
         fs::write(&path, bytes).unwrap();
         let out = place.folder.path().join("bundle");
-        match import(&place.model(""), &out) {
+        match import(&place.model(""), &out, &ImportOptions::default()) {
             Ok(bundle) => bundle.verify().unwrap(),
             Err(_) => prop_assert!(!out.exists()),
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mobillm_bundle::fixture::TinyBert;
 use mobillm_bundle::onnx::{Axis, FLOAT, ModelProto, ValueInfoProto};
-use mobillm_bundle::{Bundle, ImportError, OWN_PREDICTION, import};
+use mobillm_bundle::{Bundle, ImportError, ImportOptions, OWN_PREDICTION, import};
 use prost::Message;
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ impl Place {
     }
 
     fn import(&self) -> Result<Bundle, ImportError> {
-        import(&self.model(), &self.folder.path().join("bundle"))
+        import(&self.model(), &self.folder.path().join("bundle"), &ImportOptions::default())
     }
 
     fn edit_config(&self, change: impl FnOnce(&mut Value)) {
@@ -41,7 +41,7 @@ impl Place {
     #[track_caller]
     fn imports_without_head(&self) {
         let bundle = self.import().unwrap();
-        assert_eq!((bundle.manifest().format, bundle.info().own_outputs), (1, None));
+        assert_eq!((bundle.manifest().format, bundle.info().own_outputs), (3, None));
         assert_eq!(bundle.own_labels(), None);
         let bytes = fs::read(bundle.graph_path()).unwrap();
         let graph = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap();
@@ -86,7 +86,7 @@ fn the_graph_and_the_manifest_have_the_head() {
     for outputs in [1, 2, 5] {
         let place = Place::new(&TinyBert::with_head(outputs));
         let bundle = place.import().unwrap();
-        assert_eq!((bundle.manifest().format, bundle.info().own_outputs), (2, Some(outputs)));
+        assert_eq!((bundle.manifest().format, bundle.info().own_outputs), (3, Some(outputs)));
         let names: Vec<String> = (0..outputs).map(|id| format!("class {id}")).collect();
         assert_eq!(bundle.own_labels(), Some(&*names));
         let bytes = fs::read(bundle.graph_path()).unwrap();

@@ -66,3 +66,47 @@ fn a_limit_without_room_for_text_is_refused() {
     let error = BUNDLE.1.tokenizer(Some(3)).unwrap_err().to_string();
     assert!(error.contains("max_tokens is 3"), "{error}");
 }
+
+proptest! {
+    #[test]
+    fn of_a_prompt_only_the_inserted_text_is_cut(words in 0_usize..60, limit in 7_usize..33) {
+        let prompt = format!("good {} out", text(words));
+        let inserted = 5..prompt.len() - 4;
+        let tokenizer = BUNDLE.1.tokenizer(Some(limit)).unwrap();
+        let Encoded { tokens, truncated } = tokenizer.encode_prompt(&prompt, &[inserted]).unwrap();
+        prop_assert_eq!(tokens.ids.len(), (words + 4).min(limit));
+        prop_assert_eq!(tokens.ids.len() + truncated, words + 4);
+        let (good, out) = (tokenizer.word("good").unwrap(), tokenizer.word("out").unwrap());
+        prop_assert_eq!(&tokens.ids[..2], [CLS, good]);
+        prop_assert_eq!(&tokens.ids[tokens.ids.len() - 2..], [out, SEP]);
+    }
+
+    #[test]
+    fn no_prompt_breaks_it(text in any::<String>(), more in any::<String>()) {
+        let inserted = text.len()..text.len() + more.len();
+        let prompt = format!("{text}{more}");
+        let tokenizer = BUNDLE.1.tokenizer(Some(8)).unwrap();
+        if let Ok(Encoded { tokens, .. }) = tokenizer.encode_prompt(&prompt, &[inserted]) {
+            prop_assert!(tokens.ids.len() <= 8);
+        }
+    }
+}
+
+#[test]
+fn a_template_that_leaves_no_room_is_refused() {
+    let tokenizer = BUNDLE.1.tokenizer(Some(5)).unwrap();
+    let error = tokenizer
+        .encode_prompt("a b the good", std::slice::from_ref(&(0..0)))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("has 6 tokens without any text, but max_tokens is 5"), "{error}");
+}
+
+#[test]
+fn a_word_is_one_token_or_an_error_that_lists_them() {
+    let tokenizer = BUNDLE.1.tokenizer(None).unwrap();
+    assert_ne!(tokenizer.word("good").unwrap(), tokenizer.word("bad").unwrap());
+    let error = tokenizer.word("good bad").unwrap_err();
+    assert_eq!(error, "\"good bad\" is 2 tokens of this model (\"good\", \"bad\")");
+    assert!(tokenizer.word("").unwrap_err().contains("is 0 tokens"));
+}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mobillm_weights::WeightFormat;
 
 /// Fine-tune a language model for a device that can only run it.
 #[derive(Debug, Parser)]
@@ -145,10 +146,19 @@ pub struct EvalArguments {
 /// Of `import`.
 #[derive(Debug, Args)]
 pub struct ImportArguments {
-    /// A folder with config.json, safetensors and tokenizer.json.
+    /// A Hugging Face model's folder (config.json, safetensors, tokenizer.json), a GGUF file, or an ONNX
+    /// graph with a tokenizer.json beside it.
     pub source: PathBuf,
     /// The bundle's folder, which must not be there yet.
     pub out: PathBuf,
+    /// How the matrices are kept: f32, f16, q8 or q4 (blocks of 8 or 4 bits), int8 (fastest on a CPU).
+    /// Left out: f32, or as a GGUF file has them.
+    #[arg(long, value_name = "FORMAT")]
+    pub weights: Option<WeightFormat>,
+    /// Of an ONNX graph whose residual stream was not found: its values from the embedding to the last
+    /// layer's output, one `--tap` each.
+    #[arg(long = "tap", value_name = "VALUE")]
+    pub taps: Vec<String>,
 }
 
 /// Of `inspect`.
@@ -178,6 +188,7 @@ pub enum Part {
 /// Of `pull`.
 #[derive(Debug, Args)]
 pub struct PullArguments {
-    /// What to fetch; without a name, what there is.
+    /// What to fetch; without a name, what there is. A model's name may end in how its matrices are kept:
+    /// `smollm2-135m-instruct@int8`.
     pub names: Vec<String>,
 }

@@ -49,6 +49,7 @@ use crate::watcher::say;
 pub fn with_builtins() -> Result<Registry, DuplicateTag> {
     let mut registry = Registry::new();
     mobillm_backbone_onnxruntime::register(&mut registry)?;
+    mobillm_backbone_candle::register(&mut registry)?;
     mobillm_selectors::register(&mut registry)?;
     mobillm_privacy::register(&mut registry)?;
     mobillm_quantizers::register(&mut registry)?;

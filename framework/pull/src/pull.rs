@@ -39,8 +39,8 @@ pub enum Stage {
 }
 
 /// Makes sure that `name` is in the cache, downloading it if it is not, and returns its path: the
-/// shared library of `onnxruntime`, the folder for `LIBTORCH` of `libtorch`, the folder of a
-/// model, the file of a data set.
+/// shared library of `onnxruntime`, the folder for `LIBTORCH` of `libtorch`, the folder or GGUF file
+/// of a model, the file of a data set.
 ///
 /// # Errors
 /// [`PullError`]; the cache then holds what it held before.
@@ -98,6 +98,9 @@ pub(crate) fn fetch(
     }
     for (path, contents) in source.written {
         let path = folder.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(PullError::io("make", parent))?;
+        }
         fs::write(&path, contents).map_err(PullError::io("write", &path))?;
     }
     let place = cache.folder(item);

@@ -53,6 +53,7 @@ pub struct Assembly {
     /// Encodes what leaves.
     pub quantizer: Arc<dyn Quantizer>,
     context: SideNetworkContext,
+    label_tokens: Vec<u32>,
     /// The model's own head, if it has one that the device is to predict with.
     head: Option<Own>,
     /// Whether the server keeps samples.
@@ -87,6 +88,10 @@ impl Assembly {
         let path = environment.required(loaded, "device.bundle", "the model")?;
         let bundle = Bundle::open(&path)?;
         let mut info = bundle.info().clone();
+        let label_tokens = label_tokens(loaded, &bundle)?;
+        if !label_tokens.is_empty() {
+            info.own_outputs = Some(label_tokens.len());
+        }
         info.max_tokens =
             config.device.max_tokens.map_or(info.max_tokens, |n| n.min(info.max_tokens));
         let objective = config.task.objective();
@@ -112,7 +117,7 @@ impl Assembly {
             seed: config.training.seed,
             bundle: info.bundle,
         };
-        check(loaded, &bundle, &*selector, &context)?;
+        check(loaded, &info, bundle.own_labels(), &*selector, &context)?;
         let has_head =
             config.device.own_prediction == OwnPrediction::Head && info.own_outputs.is_some();
         let head = has_head.then_some(Own::Head { range: config.task.range });
@@ -127,6 +132,7 @@ impl Assembly {
             selector,
             quantizer,
             context,
+            label_tokens,
             head,
             cached: config.server.store.caches(),
             overhead: config.link.transport.build().overhead(),
@@ -153,6 +159,11 @@ impl Assembly {
         Egress::new(&hello, &*self.quantizer, &self.policy.guarantee, self.overhead)
     }
 
+    /// The tokens of the task's label words; empty if the model's own prediction is not made of them.
+    pub fn label_tokens(&self) -> &[u32] {
+        &self.label_tokens
+    }
+
     /// What the device predicts by itself, whose training rows have the prior `prior`.
     pub fn own(&self, prior: Vec<f32>) -> Own {
         self.head.clone().unwrap_or(Own::Prior(prior))
@@ -173,7 +184,7 @@ impl Assembly {
         let context = BackboneContext {
             bundle: self.bundle.path().to_owned(),
             taps: self.taps.clone(),
-            label_tokens: Vec::new(),
+            label_tokens: self.label_tokens.clone(),
             libraries: environment.libraries.clone(),
         };
         let backbone = config.device.backbone.build(&context)?;
@@ -205,7 +216,11 @@ impl Assembly {
         edges.push(edge("side network", "answer", json!(["batch", outputs]), "f32", 1));
         // What the server trains on is told apart: here is what the device adds it to.
         if self.context.supervision != SupervisionKind::Truth {
-            let own = if self.head.is_some() { "task head" } else { "prior of labels" };
+            let own = match self.head {
+                None => "prior of labels",
+                Some(_) if self.label_tokens.is_empty() => "task head",
+                Some(_) => "label words",
+            };
             edges.push(edge(own, "privacy policy", json!(["batch", outputs]), "f32", 1));
             edges.push(edge(own, "answer", json!(["batch", outputs]), "f32", 1));
         }
@@ -232,25 +247,57 @@ fn edge(from: &str, to: &str, shape: Value, values: &str, times: usize) -> Value
 /// Every mistake that only the model's dimensions show.
 fn check(
     loaded: &Loaded,
-    bundle: &Bundle,
+    info: &BackboneInfo,
+    heads: Option<&[String]>,
     selector: &dyn Selector,
     context: &SideNetworkContext,
 ) -> Result<(), ConfigErrors> {
     let Config { task, device, link, server, .. } = &loaded.config;
-    let info = bundle.info();
     let store = if server.store.caches() && !selector.is_fixed() { changing() } else { Vec::new() };
     report(
         loaded,
         vec![
             ("device.backbone", device.backbone.check(info)),
             ("device.own_prediction", check_head(device.own_prediction, info, &context.objective)),
-            ("task.labels", check_labels(device.own_prediction, bundle.own_labels(), &task.labels)),
+            ("task.labels", check_labels(device.own_prediction, heads, &task.labels)),
             ("device.quantizer", device.quantizer.check(info.hidden)),
             ("link.transport", link.transport.check()),
             ("server.side_network", server.side_network.check(context)),
             ("server.store", store),
         ],
     )
+}
+
+/// The tokens of the task's label words, of which the model's own prediction is to be made.
+fn label_tokens(loaded: &Loaded, bundle: &Bundle) -> Result<Vec<u32>, RunError> {
+    const KEY: &str = "task.prompt.label_words";
+    let Config { task, device, .. } = &loaded.config;
+    let words = task.prompt.as_ref().map_or(&[][..], |prompt| &prompt.label_words);
+    if words.is_empty() || device.own_prediction == OwnPrediction::Prior {
+        return Ok(Vec::new());
+    }
+    if !bundle.info().language_head {
+        let problem = "the model of `device.bundle` does not predict words";
+        let help = "remove them, or take a language model with its head, such as \
+                    `pull:smollm2-135m-instruct`";
+        return Err(loaded.errors([Diagnostic::new(KEY, problem).help(help)]).into());
+    }
+    let tokenizer = bundle.tokenizer(None)?;
+    let (mut tokens, mut found) = (Vec::new(), Vec::new());
+    for (at, word) in words.iter().enumerate() {
+        let path = format!("{KEY}[{at}]");
+        match tokenizer.word(word) {
+            Ok(token) if tokens.contains(&token) => {
+                found.push(Diagnostic::new(path, format!("{word:?} is the token of another word")));
+            }
+            Ok(token) => tokens.push(token),
+            Err(problem) => {
+                let help = "mind the space that most words begin with, as in \" positive\"";
+                found.push(Diagnostic::new(path, problem).expected("one token").help(help));
+            }
+        }
+    }
+    if found.is_empty() { Ok(tokens) } else { Err(loaded.errors(found).into()) }
 }
 
 /// Kept samples would be those of the first epoch for ever.

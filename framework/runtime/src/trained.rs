@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use mobillm_bundle::BundleTokenizer;
 use mobillm_core::backbone::Tokens;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::side_network::SideNetworkError;
 use mobillm_task::config::TaskConfig;
+use mobillm_task::schedule::MicroBatch;
 use mobillm_task::{Scores, dataset};
 use serde::{Serialize, Serializer};
 
 use crate::assembly::Assembly;
 use crate::config::Config;
 use crate::device::predict::Predictor;
-use crate::device::tokenize;
+use crate::device::{RowTokenizer, tokenize};
 use crate::environment::Environment;
 use crate::error::RunError;
 use crate::progress::{News, Phase, Watch};
@@ -22,9 +22,9 @@ use crate::run::RunFolder;
 /// A trained pipeline.
 pub struct Trained {
     predictor: Predictor,
-    tokenizer: BundleTokenizer,
+    tokenizer: RowTokenizer,
     task: TaskConfig,
-    micro_batch: usize,
+    micro_batch: MicroBatch,
 }
 
 /// The answer to one text.
@@ -69,8 +69,9 @@ impl Trained {
             network,
             objective: assembly.objective,
         };
-        let tokenizer = assembly.bundle.tokenizer(config.device.max_tokens)?;
-        let micro_batch = config.device.micro_batch;
+        let tokenizer =
+            RowTokenizer::new(&assembly.bundle, &config.task, config.device.max_tokens)?;
+        let micro_batch = config.device.micro_batch();
         Ok(Self { predictor, tokenizer, task: config.task.clone(), micro_batch })
     }
 
@@ -87,14 +88,16 @@ impl Trained {
             .iter()
             .map(|(text, pair)| self.tokenizer.encode(text, *pair))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut answers = Vec::with_capacity(texts.len());
-        for chunk in encoded.chunks(self.micro_batch) {
-            let tokens: Vec<&Tokens> = chunk.iter().map(|encoded| &encoded.tokens).collect();
-            for (output, encoded) in self.predictor.predict(&tokens)?.iter().zip(chunk) {
-                answers.push(answer(&self.task, output, encoded.truncated));
+        let all = (0..encoded.len()).collect();
+        let mut answers: Vec<Option<Answer>> = vec![None; encoded.len()];
+        for chunk in self.micro_batch.cut(all, |at| encoded[at].tokens.ids.len()) {
+            let tokens: Vec<&Tokens> = chunk.iter().map(|&at| &encoded[at].tokens).collect();
+            for (output, at) in self.predictor.predict(&tokens)?.iter().zip(chunk) {
+                answers[at] = Some(answer(&self.task, output, encoded[at].truncated));
             }
         }
-        Ok(answers)
+        // Every text is in one of the micro-batches.
+        Ok(answers.into_iter().flatten().collect())
     }
 
     /// Scores the rows of the labelled file `path`.
@@ -113,11 +116,11 @@ impl Trained {
             );
             watch.news(News::Warning { message });
         }
-        let mut order: Vec<usize> = (0..rows.tokens.len()).collect();
-        order.sort_by_key(|&row| rows.tokens[row].ids.len());
-        watch.begin(Phase::Predict, order.len() as u64, 0);
+        let order = (0..rows.tokens.len()).collect();
+        let micro_batches = self.micro_batch.cut(order, |row| rows.tokens[row].ids.len());
+        watch.begin(Phase::Predict, rows.tokens.len() as u64, 0);
         let (mut outputs, mut truths) = (Vec::new(), Vec::new());
-        for chunk in order.chunks(self.micro_batch) {
+        for chunk in micro_batches {
             watch.check()?;
             let tokens: Vec<&Tokens> = chunk.iter().map(|&row| &rows.tokens[row]).collect();
             outputs.extend(self.predictor.predict(&tokens)?.into_iter().flatten());

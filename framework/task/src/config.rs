@@ -7,6 +7,8 @@ use mobillm_core::sample::Objective;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::prompt::PromptConfig;
+
 /// What is learnt and from which rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,10 @@ pub struct TaskConfig {
     /// The labels as they stand in the data; their order is the order of the classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// How a row is put to the model; without it, a text as it is, or a pair as the model's tokenizer
+    /// joins it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptConfig>,
     /// The label whose F1 is reported beside the accuracy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub positive: Option<String>,
@@ -80,6 +86,10 @@ impl TaskConfig {
             found.push(
                 Diagnostic::new("limit", "0 leaves no row to train on").expected("1 or more"),
             );
+        }
+        if let Some(prompt) = &self.prompt {
+            let prompt = prompt.check(self.columns.pair.is_some(), &self.labels);
+            found.extend(prompt.into_iter().map(|found| found.under("prompt")));
         }
         let Columns { text, pair, label } = &self.columns;
         if label == text || pair.as_ref() == Some(label) {

@@ -23,6 +23,7 @@ pub fn classification() -> TaskConfig {
             label: Column::Name("label".into()),
         },
         labels: vec!["ham".into(), "spam".into()],
+        prompt: None,
         positive: Some("spam".into()),
         range: None,
         limit: None,

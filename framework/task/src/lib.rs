@@ -1,12 +1,13 @@
 //! Data sets, columns, splits, schedules and metrics of a fine-tuning task.
 //!
 //! The `[task]` table of a config ([`TaskConfig`]) says which file, which columns and which answers.
-//! From there a task goes three ways:
+//! From there a task goes four ways:
 //!
 //! * [`dataset::load`] reads JSONL, CSV, TSV or Parquet into [`Row`]s, each text once, splits off the
 //!   held-out rows by distinct text, and reports what it found ([`DataReport`]). The same rows are the
 //!   same data in every format. What is wrong with a file is one [`DataError`] that names each line or
 //!   row.
+//! * [`prompt`] puts a row to a language model: a template, and words that stand for the labels.
 //! * [`Schedule`] says which rows make which step, and which rows go forward together. It is a pure
 //!   function of (seed, rows): a run that was interrupted goes on with the same batches.
 //! * [`Scores`] compares outputs with the truth.
@@ -53,6 +54,7 @@ mod jsonl;
 pub mod metrics;
 mod parquet;
 mod permutation;
+pub mod prompt;
 pub mod report;
 mod row_file;
 mod rows;

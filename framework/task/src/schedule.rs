@@ -4,7 +4,8 @@
 //! * A *step* is the next `batch` rows of that order: what the side network takes at once. The last
 //!   step of an epoch may be smaller; no row is left out and none crosses into the next epoch.
 //! * A *window* is `window` consecutive steps of one epoch. Its rows go forward sorted by length in
-//!   *micro-batches*, because a batch is padded to its longest row.
+//!   *micro-batches*, because a batch is padded to its longest row. What goes forward together is
+//!   bounded in rows and in tokens.
 //!
 //! All of it is a pure function of the seed, the lengths and the [`Sizes`], never of where a run
 //! started or was interrupted.
@@ -15,10 +16,11 @@
 //!
 //! ```
 //! use std::num::NonZeroUsize;
-//! use mobillm_task::schedule::{Schedule, Sizes};
+//! use mobillm_task::schedule::{MicroBatch, Schedule, Sizes};
 //!
 //! let size = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
-//! let sizes = Sizes { batch: size(2), epochs: 3, window: size(2), micro_batch: size(3) };
+//! let micro_batch = MicroBatch { rows: size(3), tokens: size(64) };
+//! let sizes = Sizes { batch: size(2), epochs: 3, window: size(2), micro_batch };
 //! let lengths = vec![9, 4, 7, 5, 8]; // tokens of each of five rows
 //! let schedule = Schedule::new(0, lengths, sizes);
 //! assert_eq!((schedule.steps_per_epoch(), schedule.steps()), (3, 9));
@@ -44,8 +46,38 @@ pub struct Sizes {
     pub epochs: u64,
     /// Steps of a window.
     pub window: NonZeroUsize,
-    /// Most rows that go forward together.
-    pub micro_batch: NonZeroUsize,
+    /// What goes forward together.
+    pub micro_batch: MicroBatch,
+}
+
+/// How large a forward pass may be, which bounds its memory whatever is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MicroBatch {
+    /// Most rows.
+    pub rows: NonZeroUsize,
+    /// Most tokens, padding counted. A longer row goes alone.
+    pub tokens: NonZeroUsize,
+}
+
+impl MicroBatch {
+    /// `rows` by length (equal lengths in the order in which they come), cut into forward passes; `length`
+    /// tells a row's tokens.
+    pub fn cut(&self, mut rows: Vec<usize>, length: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
+        rows.sort_by_key(|&row| length(row));
+        let mut cut: Vec<Vec<usize>> = Vec::new();
+        for row in rows {
+            // The last row is the longest, to which the others are padded.
+            let fits = |batch: &&mut Vec<usize>| {
+                let rows = batch.len() + 1;
+                rows <= self.rows.get() && rows.saturating_mul(length(row)) <= self.tokens.get()
+            };
+            match cut.last_mut().filter(fits) {
+                Some(batch) => batch.push(row),
+                None => cut.push(vec![row]),
+            }
+        }
+        cut
+    }
 }
 
 /// The order of a run's rows.
@@ -130,10 +162,9 @@ impl Schedule {
         let first = epoch * self.steps_per_epoch();
         let end = (within * size + size).min(self.steps_per_epoch());
         let steps = first + within * size..first + end;
-        let mut rows = self.rows_of_steps(steps.clone());
-        rows.sort_by_key(|&row| self.lengths[row]);
-        let micro_batches = rows.chunks(self.sizes.micro_batch.get()).map(<[usize]>::to_vec);
-        Window { steps, micro_batches: micro_batches.collect() }
+        let rows = self.rows_of_steps(steps.clone());
+        let micro_batches = self.sizes.micro_batch.cut(rows, |row| self.lengths[row]);
+        Window { steps, micro_batches }
     }
 
     /// Samples of one epoch.
@@ -185,8 +216,13 @@ mod tests {
         let size = |most: usize| {
             (1..most).prop_map(|size| NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MIN))
         };
-        let sizes = (size(9), 1u64..4, size(5), size(7)).prop_map(
-            |(batch, epochs, window, micro_batch)| Sizes { batch, epochs, window, micro_batch },
+        let sizes = (size(9), 1u64..4, size(5), size(7), size(30)).prop_map(
+            |(batch, epochs, window, rows, tokens)| Sizes {
+                batch,
+                epochs,
+                window,
+                micro_batch: MicroBatch { rows, tokens },
+            },
         );
         (any::<u64>(), prop::collection::vec(1usize..6, 1..60), sizes)
             .prop_map(|(seed, lengths, sizes)| Schedule::new(seed, lengths, sizes))
@@ -256,10 +292,19 @@ mod tests {
         fn a_windows_micro_batches_are_its_steps_rows(schedule in schedule()) {
             for index in 0..schedule.windows() {
                 let Window { steps, micro_batches } = schedule.window(index);
-                let most = schedule.sizes.micro_batch.get();
-                let (last, full) = micro_batches.split_last().unwrap();
-                prop_assert!(full.iter().all(|rows| rows.len() == most));
-                prop_assert!((1..=most).contains(&last.len()));
+                let MicroBatch { rows, tokens } = schedule.sizes.micro_batch;
+                let padded = |batch: &[usize], longest: usize| {
+                    batch.len() <= rows.get() && batch.len() * longest <= tokens.get()
+                };
+                for (at, batch) in micro_batches.iter().enumerate() {
+                    let longest = schedule.lengths[*batch.last().unwrap()];
+                    prop_assert!(batch.len() == 1 || padded(batch, longest));
+                    if let Some(next) = micro_batches.get(at + 1) {
+                        let mut larger = batch.clone();
+                        larger.push(next[0]);
+                        prop_assert!(!padded(&larger, schedule.lengths[next[0]]), "it was cut early");
+                    }
+                }
                 let forwarded = micro_batches.concat();
                 prop_assert!(forwarded.is_sorted_by_key(|&row| schedule.lengths[row]));
                 let trained: Vec<usize> =
@@ -284,7 +329,8 @@ mod tests {
     #[test]
     fn equal_lengths_keep_the_order_of_the_steps() {
         let size = |size| NonZeroUsize::new(size).unwrap();
-        let sizes = Sizes { batch: size(4), epochs: 1, window: size(3), micro_batch: size(12) };
+        let micro_batch = MicroBatch { rows: size(12), tokens: size(60) };
+        let sizes = Sizes { batch: size(4), epochs: 1, window: size(3), micro_batch };
         let schedule = Schedule::new(3, vec![5; 12], sizes);
         let trained: Vec<usize> = (0..3).flat_map(|step| schedule.rows_of_step(step)).collect();
         assert_eq!(schedule.window(0).micro_batches, [trained]);
@@ -293,7 +339,8 @@ mod tests {
     #[test]
     fn no_rows_make_no_steps() {
         let one = NonZeroUsize::MIN;
-        let sizes = Sizes { batch: one, epochs: 2, window: one, micro_batch: one };
+        let micro_batch = MicroBatch { rows: one, tokens: one };
+        let sizes = Sizes { batch: one, epochs: 2, window: one, micro_batch };
         let schedule = Schedule::new(0, Vec::new(), sizes);
         assert_eq!((schedule.steps(), schedule.windows()), (0, 0));
     }

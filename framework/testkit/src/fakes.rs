@@ -57,7 +57,8 @@ impl BackboneConfig for FakeBackboneConfig {
     }
 
     fn build(&self, context: &BackboneContext) -> Result<Box<dyn Backbone>, BackboneError> {
-        Ok(Box::new(FakeBackbone::new(self.clone(), context.taps.clone())))
+        let fake = FakeBackbone::new(self.clone(), context.taps.clone());
+        Ok(Box::new(fake.answering(&context.label_tokens)))
     }
 }
 
@@ -66,6 +67,8 @@ pub struct FakeBackbone {
     config: FakeBackboneConfig,
     taps: Vec<usize>,
     info: BackboneInfo,
+    /// Of each output of its own prediction a number that its weights are a hash of.
+    outputs: Vec<u64>,
 }
 
 impl FakeBackbone {
@@ -82,7 +85,17 @@ impl FakeBackbone {
             language_head: false,
             bundle: Fingerprint::of(b"fake"),
         };
-        Self { config, taps, info }
+        let outputs = (0..config.own_outputs.unwrap_or(0) as u64).map(|output| !output).collect();
+        Self { config, taps, info, outputs }
+    }
+
+    /// The same, whose own prediction is the score of each of `tokens`, if there are any.
+    pub fn answering(mut self, tokens: &[u32]) -> Self {
+        if !tokens.is_empty() {
+            self.info.own_outputs = Some(tokens.len());
+            self.outputs = tokens.iter().map(|&token| u64::from(token)).collect();
+        }
+        self
     }
 
     fn embed(&self, batch: &TokenBatch) -> Array3<f32> {
@@ -92,10 +105,9 @@ impl FakeBackbone {
         })
     }
 
-    /// Logits of the head, `[batch, own_outputs]`.
+    /// Logits of its own prediction, `[batch, own_outputs]`.
     fn own(&self, hidden: &Array3<f32>, lengths: &[usize]) -> OwnPrediction {
-        let outputs = self.config.own_outputs?;
-        let mut own = Array2::zeros((lengths.len(), outputs));
+        let mut own = Array2::zeros((lengths.len(), self.info.own_outputs?));
         let samples = hidden.outer_iter().zip(lengths);
         for (mut logits, (tokens, &length)) in own.outer_iter_mut().zip(samples) {
             let pooled = match self.config.pooling {
@@ -103,8 +115,8 @@ impl FakeBackbone {
                 Pooling::LastToken => tokens.row(length - 1).to_owned(),
                 Pooling::Mean => tokens.slice(s![..length, ..]).sum_axis(Axis(0)) / length as f32,
             };
-            for (output, logit) in (0..).zip(&mut logits) {
-                let weights = (0..).map(|column| unit(!output, column));
+            for (&output, logit) in self.outputs.iter().zip(&mut logits) {
+                let weights = (0..).map(|column| unit(output, column));
                 *logit = pooled.iter().zip(weights).map(|(value, weight)| value * weight).sum();
             }
         }

@@ -43,11 +43,26 @@ const SUPERVISION: [SupervisionKind; 3] =
 /// What a network is for, and what it is trained on.
 pub type Task = (Objective, SupervisionKind);
 
-/// Holds every law against the networks of `config`.
+/// Holds every law against the networks of `config`, which work on each token for itself.
 ///
 /// # Panics
 /// With the law that is broken.
 pub fn check(config: &dyn SideNetworkConfig) {
+    let supervision = check_any(config);
+    ignores_rows_that_pooling_drops(config, supervision);
+}
+
+/// Holds every law against the networks of `config`, which mix tokens.
+///
+/// # Panics
+/// With the law that is broken.
+pub fn check_token_mixing(config: &dyn SideNetworkConfig) {
+    let supervision = check_any(config);
+    answers_to_rows_that_pooling_drops(config, supervision);
+}
+
+/// The laws of all networks; what `config`'s are trained on.
+fn check_any(config: &dyn SideNetworkConfig) -> SupervisionKind {
     knows_what_it_can_be_trained_on(config);
     let tasks = tasks(config);
     for &task in &tasks {
@@ -59,11 +74,11 @@ pub fn check(config: &dyn SideNetworkConfig) {
         refuses_targets_that_do_not_fit(config, task);
     }
     let (_, supervision) = tasks[0];
-    ignores_rows_that_pooling_drops(config, supervision);
     takes_a_single_tap(config, supervision);
     refuses_batches_that_do_not_fit(config, supervision);
     refuses_damaged_files(config, supervision);
     stops_when_the_loss_is_no_number(config, supervision);
+    supervision
 }
 
 /// The tasks that `config` finds no fault with: first all objectives with the supervision that it must
@@ -210,6 +225,23 @@ pub fn ignores_rows_that_pooling_drops(
             assert_eq!(one.train_step(&alone, &supervision).expect("it fits").loss, loss);
         }
         assert!(one.adapter().expect("one") == all.adapter().expect("one"), "{pooling:?}");
+    }
+}
+
+/// With one token pooled, the other tokens change the answer: else there would be no use in sending
+/// them to a network that mixes tokens.
+pub fn answers_to_rows_that_pooling_drops(
+    config: &dyn SideNetworkConfig,
+    supervision: SupervisionKind,
+) {
+    for pooling in [Pooling::FirstToken, Pooling::LastToken] {
+        let mut toy = Toy::new((OBJECTIVES[0], supervision), 10);
+        toy.context.pooling = pooling;
+        let mut network = build(config, &toy);
+        train(&mut *network, &mut toy, 10);
+        let (batch, _) = toy.batch();
+        let predict = |batch: &ActivationBatch| network.predict(batch).expect("it fits");
+        assert_ne!(predict(&batch), predict(&only_pooled(&batch, pooling)), "{pooling:?}");
     }
 }
 

@@ -7,10 +7,10 @@ use mobillm_core::backbone::{BackboneInfo, Tap};
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::{Plugin, Slot};
 use mobillm_core::selector::{Selector, SelectorConfig, SelectorError};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::all::AllConfig;
+use crate::tokens;
 
 /// Every n-th layer, counted from the last, which is always tapped.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -19,21 +19,9 @@ pub struct EveryNthLayerConfig {
     /// How many layers there are from one tap to the next.
     pub n: NonZeroUsize,
     /// Which tokens of these layers, and which layers are counted.
-    #[serde(default = "default_tokens")]
-    #[schemars(schema_with = "tokens_schema")]
+    #[serde(default = "tokens::default")]
+    #[schemars(schema_with = "tokens::schema")]
     pub tokens: Box<dyn SelectorConfig>,
-}
-
-fn default_tokens() -> Box<dyn SelectorConfig> {
-    Box::new(AllConfig::default())
-}
-
-fn tokens_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "x-mobillm-slot": "selector",
-        "default": { "type": "all" },
-    })
 }
 
 impl Plugin for EveryNthLayerConfig {

@@ -5,6 +5,7 @@
 //! | `all` | 1 to the last; 0, the embedding, as an option | every token |
 //! | `loss-tokens` | 1 to the last | the one that enters the loss, or the mean over tokens: one row a sample |
 //! | `every-nth-layer` | every n-th of the `tokens` selector's, the last always | those of the `tokens` selector |
+//! | `chosen-layers` | those of a list | those of the `tokens` selector |
 //!
 //! A selector takes padded hidden states `[batch, tokens, hidden]` and gives the wanted rows
 //! `[rows, hidden]`; padding never gets through. Fewer rows are fewer bytes, and say less about the
@@ -41,13 +42,16 @@
 #![forbid(unsafe_code)]
 
 mod all;
+mod chosen_layers;
 mod every_nth_layer;
 mod loss_tokens;
 mod padding;
+mod tokens;
 
 use mobillm_core::registry::{DuplicateTag, Registry};
 
 pub use all::{All, AllConfig};
+pub use chosen_layers::{ChosenLayers, ChosenLayersConfig};
 pub use every_nth_layer::{EveryNthLayer, EveryNthLayerConfig};
 pub use loss_tokens::{LossTokens, LossTokensConfig};
 
@@ -59,5 +63,6 @@ pub fn register(registry: &mut Registry) -> Result<(), DuplicateTag> {
     let origin = env!("CARGO_PKG_NAME");
     registry.register::<AllConfig>(origin)?;
     registry.register::<LossTokensConfig>(origin)?;
-    registry.register::<EveryNthLayerConfig>(origin)
+    registry.register::<EveryNthLayerConfig>(origin)?;
+    registry.register::<ChosenLayersConfig>(origin)
 }

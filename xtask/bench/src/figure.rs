@@ -46,6 +46,12 @@ impl Figure {
         Self { measured, ..Self::new(figure, 0.0, unit) }
     }
 
+    /// A figure that could not be measured here, and why.
+    pub fn unmeasured(figure: impl Into<String>, why: impl Into<String>) -> Self {
+        let measured = Measured { text: "not measured".into(), number: f64::NAN };
+        Self { measured, note: why.into(), ..Self::new(figure, 0.0, "") }
+    }
+
     /// The same with what helps to judge it.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();

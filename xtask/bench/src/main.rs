@@ -9,8 +9,12 @@
 //! in [`BENCHMARKS`]. What runs is the library as others use it, in this process.
 
 mod compare;
+// Memory is read from /proc.
+#[cfg(target_os = "linux")]
+mod device_vs_peft;
 mod figure;
 mod pipeline;
+mod program;
 mod quantizers;
 mod quickstart;
 // A cold page cache is something that only this system can be asked for.
@@ -51,6 +55,12 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "compare",
         about: "PAE MobiLLM against MobiLLM: bytes, answers, seconds over a slow link",
         run: compare::run,
+    },
+    #[cfg(target_os = "linux")]
+    Benchmark {
+        name: "device-vs-peft",
+        about: "a device with a language model against PyTorch and PEFT: speed, memory, answers",
+        run: device_vs_peft::run,
     },
     #[cfg(target_os = "linux")]
     Benchmark {
@@ -102,7 +112,7 @@ fn execute(command: Command) -> Result<(), Error> {
     match command {
         Command::List => {
             for benchmark in BENCHMARKS {
-                println!("{:<12} {}", benchmark.name, benchmark.about);
+                println!("{:<15} {}", benchmark.name, benchmark.about);
             }
             Ok(())
         }

@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::architecture::Architecture;
-use crate::blueprint::tests::blueprint;
+use crate::blueprint::tests::{BOTTLENECK, blueprint};
+use crate::network::Projection;
 use mobillm_core::backbone::Pooling;
 use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::side_network::Optimizer;
@@ -60,7 +61,13 @@ fn an_adapter_comes_back_and_has_one_form() {
 
 /// The network of [`blueprint`], to be added to the device's own prediction.
 fn additive() -> Blueprint {
-    let architecture = Architecture::AdditiveAdapter(blueprint().architecture.bottleneck());
+    let architecture = Architecture::AdditiveAdapter(BOTTLENECK);
+    Blueprint { architecture, ..blueprint() }
+}
+
+/// One that pools over tokens, to be added.
+fn pooling() -> Blueprint {
+    let architecture = Architecture::AdditivePooling(Projection { width: 4 });
     Blueprint { architecture, ..blueprint() }
 }
 
@@ -84,7 +91,7 @@ fn additive_checkpoint() -> Vec<u8> {
 }
 
 /// Files that version 1 wrote. They are read for ever; a new version adds its own. `additive` is from
-/// when networks could first be trained on differences.
+/// when networks could first be trained on differences, `pooling` from when they could first pool tokens.
 #[test]
 fn files_of_version_1_are_read() {
     let adapter = include_bytes!("../../fixtures/adapter-v1.safetensors");
@@ -95,13 +102,15 @@ fn files_of_version_1_are_read() {
     let checkpoint = include_bytes!("../../fixtures/checkpoint-additive-v1.safetensors");
     let (weights, read) = read_checkpoint(checkpoint, &additive(), &on_differences()).unwrap();
     assert_eq!((weights, read), (additive().initial(1), moments()));
+    let adapter = include_bytes!("../../fixtures/adapter-pooling-v1.safetensors");
+    assert_eq!(read_adapter(adapter).unwrap(), (pooling(), pooling().initial(1)));
 }
 
 #[test]
 fn one_tap_has_no_gates() {
     let single = Blueprint { taps: vec![2], ..blueprint() };
     let weights = single.initial(1);
-    assert!(single.by_place(&weights).1[0].is_empty());
+    assert!(single.chain_places(&weights).1[0].is_empty());
     let bytes = write_adapter(&single, &weights).unwrap();
     assert_eq!(read_adapter(&bytes).unwrap(), (single, weights));
 }

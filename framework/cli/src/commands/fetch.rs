@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mobillm_bundle::import as import_bundle;
+use mobillm_bundle::{ImportOptions, import as import_bundle};
 use mobillm_core::backbone::BackboneInfo;
 use mobillm_pull::{Cache, Stage, catalogue, locate};
 use mobillm_report::Unit;
@@ -11,11 +11,12 @@ use serde_json::json;
 use super::{Outcome, print};
 use crate::CommandError;
 use crate::arguments::{Arguments, ImportArguments, PullArguments};
-use crate::machine::{bundle_path, is_model};
+use crate::machine::PulledModel;
 use crate::watcher::Watcher;
 
 pub(super) fn import(arguments: &Arguments, import: &ImportArguments) -> Outcome {
-    let bundle = import_bundle(&import.source, &import.out)?;
+    let options = ImportOptions { weights: import.weights, taps: import.taps.clone() };
+    let bundle = import_bundle(&import.source, &import.out, &options)?;
     let info = bundle.info();
     print(arguments.json, info, || describe(info, &import.out))
 }
@@ -50,7 +51,9 @@ pub(super) fn pull(arguments: &Arguments, pull: &PullArguments) -> Outcome {
 /// Fetches `name`; a model is also made a bundle of, which is what configs mean by its name.
 fn fetch(cache: &Cache, name: &str, watcher: &Watcher) -> Result<std::path::PathBuf, CommandError> {
     let bar = watcher.bar(name, 0, "bytes");
-    let path = mobillm_pull::pull(cache, name, &mut |progress| {
+    let model = PulledModel::named(name);
+    let item = model.as_ref().map_or(name, |model| model.item);
+    let path = mobillm_pull::pull(cache, item, &mut |progress| {
         let stage = match progress.stage {
             Stage::Waiting => "waiting for",
             Stage::Downloading => "fetching",
@@ -62,13 +65,12 @@ fn fetch(cache: &Cache, name: &str, watcher: &Watcher) -> Result<std::path::Path
         bar.set_position(progress.done);
     })?;
     bar.finish_and_clear();
-    if !is_model(name) {
-        return Ok(path);
-    }
-    let bundle = bundle_path(cache, name);
+    let Some(model) = model else { return Ok(path) };
+    let bundle = model.bundle(cache);
     if !bundle.exists() {
         watcher.line(&format!("making a bundle of {name}"));
-        match import_bundle(&path, &bundle) {
+        let options = ImportOptions { weights: model.weights, ..ImportOptions::default() };
+        match import_bundle(&path, &bundle, &options) {
             // Another process has made it in the meantime.
             Err(_) if bundle.exists() => {}
             imported => drop(imported?),
@@ -99,7 +101,7 @@ fn list(arguments: &Arguments, cache: &Cache) -> Outcome {
                     item.download_bytes().map_or("-".into(), |size| Unit::Bytes.show(size as f64));
                 let here = if locate(cache, item.name).is_some() { "here" } else { "" };
                 format!(
-                    "{:<20} {:<8} {size:>9} {here:<5} {}",
+                    "{:<22} {:<8} {size:>9} {here:<5} {}",
                     item.name, item.version, item.summary
                 )
             })

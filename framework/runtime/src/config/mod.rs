@@ -35,6 +35,8 @@ mod source;
 mod tests;
 mod tree;
 
+use std::num::NonZeroUsize;
+
 use mobillm_core::backbone::BackboneConfig;
 use mobillm_core::privacy::PrivacyPolicyConfig;
 use mobillm_core::quantizer::QuantizerConfig;
@@ -43,6 +45,7 @@ use mobillm_core::side_network::{Optimizer, SideNetworkConfig};
 use mobillm_core::transport::TransportConfig;
 use mobillm_store::StoreConfig;
 use mobillm_task::config::TaskConfig;
+use mobillm_task::schedule::MicroBatch;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -88,10 +91,15 @@ pub struct DeviceConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 4))]
     pub max_tokens: Option<usize>,
-    /// Samples of one forward pass.
+    /// Most samples of one forward pass.
     #[serde(default = "default_micro_batch")]
     #[schemars(range(min = 1, max = 4096))]
     pub micro_batch: usize,
+    /// Most tokens of one forward pass, padding counted, which bounds the device's memory whatever the
+    /// batch. A longer sample goes alone.
+    #[serde(default = "default_micro_batch_tokens")]
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub micro_batch_tokens: usize,
     /// Steps whose samples are sorted by length together, so that little padding is computed.
     #[serde(default = "default_window")]
     #[schemars(range(min = 1, max = 4096))]
@@ -116,12 +124,20 @@ pub struct DeviceConfig {
     pub predictor: Box<dyn SideNetworkConfig>,
 }
 
+impl DeviceConfig {
+    /// What goes forward together.
+    pub fn micro_batch(&self) -> MicroBatch {
+        let size = |size| NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MIN);
+        MicroBatch { rows: size(self.micro_batch), tokens: size(self.micro_batch_tokens) }
+    }
+}
+
 /// What a device predicts by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OwnPrediction {
-    /// What the model's task head says; without a head, the prior. A regression head is taken to speak
-    /// the unit of the data.
+    /// What the model's task head says or, of a language model, its scores of `task.prompt.label_words`;
+    /// without either, the prior. A regression head is taken to speak the unit of the data.
     #[default]
     Head,
     /// How frequent each label is among the training rows, or the mean of their targets, whether the
@@ -131,6 +147,10 @@ pub enum OwnPrediction {
 
 fn default_micro_batch() -> usize {
     16
+}
+
+fn default_micro_batch_tokens() -> usize {
+    1024
 }
 
 fn default_window() -> usize {

@@ -7,6 +7,7 @@ use mobillm_core::privacy::PrivacyPolicy;
 use mobillm_core::quantizer::Quantizer;
 use mobillm_core::sample::{SampleId, Truth};
 use mobillm_core::side_network::SideNetwork;
+use mobillm_task::schedule::MicroBatch;
 use mobillm_task::{Scores, TaskConfig};
 
 use crate::device::Tokenized;
@@ -43,14 +44,14 @@ impl HeldOut {
         evaluation: Evaluation,
         rows: &Tokenized,
         names: &[SampleId],
-        micro_batch: usize,
+        micro_batch: MicroBatch,
         watch: &Watch<'_>,
     ) -> Result<Self, RunError> {
-        let mut order: Vec<usize> = (0..rows.tokens.len()).collect();
-        order.sort_by_key(|&row| rows.tokens[row].ids.len());
-        watch.begin(Phase::HeldOut, order.len() as u64, 0);
+        let order = (0..rows.tokens.len()).collect();
+        let micro_batches = micro_batch.cut(order, |row| rows.tokens[row].ids.len());
+        watch.begin(Phase::HeldOut, rows.tokens.len() as u64, 0);
         let (mut batches, mut truths) = (Vec::new(), Vec::new());
-        for chunk in order.chunks(micro_batch) {
+        for chunk in micro_batches {
             watch.check()?;
             let tokens: Vec<&Tokens> = chunk.iter().map(|&row| &rows.tokens[row]).collect();
             let samples: Vec<SampleId> = chunk.iter().map(|&row| names[row]).collect();

@@ -5,10 +5,12 @@ mod meter;
 pub mod own;
 pub mod predict;
 mod prepare;
+mod row_tokenizer;
 mod session;
 pub mod taps;
 mod upload;
 
 pub use held_out::{Evaluation, HeldOut};
 pub use prepare::{Prepared, Tokenized, prepare, tokenize};
+pub use row_tokenizer::RowTokenizer;
 pub use session::{DeviceJob, Ended, GAVE_UP, train};

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use mobillm_bundle::BundleTokenizer;
 use mobillm_core::backbone::Tokens;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::sample::Truth;
@@ -13,6 +12,7 @@ use mobillm_task::{DataReport, Dataset, Row, Schedule};
 use mobillm_wire::handshake::Work;
 use serde::Serialize;
 
+use crate::device::RowTokenizer;
 use crate::error::RunError;
 use crate::progress::{News, Phase, Watch};
 
@@ -143,7 +143,7 @@ fn balance(part: &PartReport) -> String {
 /// If a text cannot be cut into tokens.
 pub fn prepare(
     dataset: Dataset,
-    tokenizer: &BundleTokenizer,
+    tokenizer: &RowTokenizer,
     seed: u64,
     sizes: Sizes,
     watch: &Watch<'_>,
@@ -182,7 +182,7 @@ pub fn prepare(
 /// If a text cannot be cut into tokens or the run is to stop.
 pub fn tokenize(
     rows: &[Row],
-    tokenizer: &BundleTokenizer,
+    tokenizer: &RowTokenizer,
     done: usize,
     watch: &Watch<'_>,
 ) -> Result<Tokenized, RunError> {

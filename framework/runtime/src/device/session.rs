@@ -16,6 +16,7 @@ use mobillm_core::quantizer::Quantizer;
 use mobillm_core::sample::{RunKey, SampleId};
 use mobillm_core::side_network::{SideNetworkConfig, SideNetworkContext, StepReport};
 use mobillm_core::transport::{Lane, Transport, TransportError};
+use mobillm_task::schedule::MicroBatch;
 use mobillm_wire::frame::{Ack, Adapter, Frame, Stored};
 use mobillm_wire::handshake::{Hello, Welcome, Work};
 
@@ -51,8 +52,8 @@ pub struct DeviceJob<'a> {
     pub quantizer: Arc<dyn Quantizer>,
     /// Loads the adapters that the server sends back.
     pub predictor: &'a dyn SideNetworkConfig,
-    /// Most rows that go forward together.
-    pub micro_batch: usize,
+    /// What goes forward together.
+    pub micro_batch: MicroBatch,
     /// Steps that may be on their way to the server when the next window begins.
     pub ahead: u64,
     /// What the link runs over.

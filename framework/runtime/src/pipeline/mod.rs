@@ -19,7 +19,9 @@ use tokio::runtime::Runtime;
 use crate::assembly::Assembly;
 use crate::config::{Config, Loaded, OwnPrediction};
 use crate::device::own::prior;
-use crate::device::{DeviceJob, Ended, Evaluation, GAVE_UP, Prepared, prepare, train};
+use crate::device::{
+    DeviceJob, Ended, Evaluation, GAVE_UP, Prepared, RowTokenizer, prepare, train,
+};
 use crate::environment::Environment;
 use crate::error::RunError;
 use crate::link::ThreadLink;
@@ -174,7 +176,7 @@ impl<'a> DeviceSide<'a> {
             policy_tag: config.device.privacy.typetag_name(),
             quantizer: assembly.quantizer.clone(),
             predictor: &*config.device.predictor,
-            micro_batch: config.device.micro_batch,
+            micro_batch: config.device.micro_batch(),
             ahead: config.link.ahead as u64,
             transport,
             began: self.began,
@@ -204,14 +206,14 @@ pub fn prepare_data(
     let train = environment.required(loaded, "task.train", "the data")?;
     let held_out = environment.locate(loaded, "task.held_out", "the data")?;
     let dataset = dataset::load(task, &train, held_out.as_deref())?;
-    let tokenizer = assembly.bundle.tokenizer(device.max_tokens)?;
+    let tokenizer = RowTokenizer::new(&assembly.bundle, task, device.max_tokens)?;
     // The schema refuses zero for each of these.
     let size = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
     let sizes = Sizes {
         batch: size(training.batch),
         epochs: training.epochs as u64,
         window: size(device.window),
-        micro_batch: size(device.micro_batch),
+        micro_batch: device.micro_batch(),
     };
     prepare(dataset, &tokenizer, training.seed, sizes, watch)
 }

@@ -9,7 +9,6 @@
 
 mod answers;
 mod bytes;
-mod program;
 mod slow_link;
 
 use mobillm::run::summary::Summary;
@@ -19,19 +18,28 @@ use serde_json::Value;
 use crate::Error;
 use crate::figure::Figure;
 use crate::pipeline::Setup;
+use crate::program;
 
 /// Of both variants, everywhere.
 const EPOCHS: u64 = 6;
+const CONFIGS: [&str; 2] = ["examples/configs/mobillm.toml", "examples/configs/pae-mobillm.toml"];
 
 /// All of them.
 pub fn run() -> Result<Vec<Figure>, Error> {
     let setup = Setup::new()?;
-    let comparison = program::compare(3, &[])?;
+    let comparison = papers(3, &[])?;
     let variants = Compared::both(&comparison)?;
     let mut figures = bytes::figures(&setup, &variants)?;
     figures.extend(answers::figures(&variants)?);
     figures.push(slow_link::measure()?);
     Ok(figures)
+}
+
+/// Compares both papers with `seeds` seeds, changed by `sets`.
+fn papers(seeds: u64, sets: &[&str]) -> Result<Comparison, Error> {
+    let epochs = format!("training.epochs={EPOCHS}");
+    let sets = [&[epochs.as_str()], sets].concat();
+    Ok(program::compare(&CONFIGS, seeds, &sets)?.comparison)
 }
 
 /// A variant all of whose runs have finished.

@@ -2,7 +2,7 @@
 
 use mobillm_report::Comparison;
 
-use super::{Compared, program};
+use super::{Compared, papers};
 use crate::Error;
 use crate::figure::Figure;
 use crate::pipeline::quietest;
@@ -17,7 +17,7 @@ const ROUNDS: usize = 2;
 
 /// One seed of each.
 pub fn measure() -> Result<Figure, Error> {
-    let (rounds, load) = quietest(1, ROUNDS, |_| program::compare(1, &[TRANSPORT]))?;
+    let (rounds, load) = quietest(1, ROUNDS, |_| papers(1, &[TRANSPORT]))?;
     let [comparison] = &rounds[..] else { return Err("nothing was measured".into()) };
     let figure = figure(comparison)?;
     let note = format!("{}. {load}", figure.note);

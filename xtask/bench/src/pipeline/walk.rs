@@ -17,6 +17,7 @@ use mobillm::pipeline::prepare_data;
 use mobillm::progress::{Unobserved, Watch};
 use mobillm::run::{RunFolder, RunState, Work};
 use mobillm::{Environment, Stop};
+use mobillm_bundle::ImportOptions;
 use mobillm_core::backbone::{
     Backbone, BackboneContext, BackboneError, BackboneInfo, ForwardContext, NativeLibraries,
     OwnPrediction, TapSink, TokenBatch,
@@ -60,7 +61,7 @@ impl Setup {
         let model = locate(&cache, MODEL)
             .ok_or("the model is not there; `cargo xtask bench pipeline` fetches it")?;
         let bundle = folder.path().join(MODEL);
-        mobillm_bundle::import(&model, &bundle)?;
+        mobillm_bundle::import(&model, &bundle, &ImportOptions::default())?;
         let library = locate(&cache, "onnxruntime").map(|path| ("onnxruntime".to_owned(), path));
         let environment = Environment {
             registry: mobillm_cli::with_builtins()?,
@@ -227,7 +228,7 @@ impl<'a> Rig<'a> {
             policy_tag: config.device.privacy.typetag_name(),
             quantizer: assembly.quantizer.clone(),
             predictor: &*config.device.predictor,
-            micro_batch: config.device.micro_batch,
+            micro_batch: config.device.micro_batch(),
             ahead: config.link.ahead as u64,
             transport,
             began: Instant::now(),

@@ -1,0 +1,127 @@
+//! Rows of 8 bit integers that share a scale, for products of integers.
+
+use std::ops::Range;
+
+use crate::error::MatrixError;
+use crate::rows::{check_range, checked_area, inverse, largest, rounded};
+
+/// Rows and columns that are transposed at a time: what is read and written stays in the cache.
+const TILE: usize = 64;
+
+/// A matrix of `value = code * scale of the row`, its codes transposed.
+///
+/// `MatMulInteger` takes them as its second factor B.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Int8Rows {
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Columns of the matrix.
+    pub columns: usize,
+    /// Codes `[columns, rows]`, transposed.
+    pub quants: Vec<i8>,
+    /// Scales `[rows]`.
+    pub scales: Vec<f32>,
+}
+
+impl Int8Rows {
+    /// The matrix of these parts, as the fields describe them.
+    ///
+    /// # Errors
+    /// If the parts do not have the sizes that `rows` and `columns` ask for, or a scale is not finite.
+    pub fn new(
+        [rows, columns]: [usize; 2],
+        quants: Vec<i8>,
+        scales: Vec<f32>,
+    ) -> Result<Self, MatrixError> {
+        let matrix = Self { rows, columns, quants, scales };
+        matrix.view().checked()?;
+        check_range(&matrix.scales, 1, columns, f32::MAX)?;
+        Ok(matrix)
+    }
+
+    /// Values `[rows, columns]`, which are in range: a row's scale is its largest magnitude over 127, codes are rounded to
+    /// even.
+    pub(crate) fn encode(values: &[f32], [rows, columns]: [usize; 2]) -> Self {
+        let mut quants = vec![0i8; values.len()];
+        let mut scales = vec![0.0; rows];
+        let mut tiles = vec![[[0i8; TILE]; TILE]; columns.div_ceil(TILE)];
+        for (strip, part) in values.chunks(TILE * columns).enumerate() {
+            let first = strip * TILE;
+            let height = part.len() / columns;
+            for (row, part) in part.chunks_exact(columns).enumerate() {
+                let scale = largest(part) / 127.0;
+                let inverse = inverse(scale);
+                for (tile, part) in tiles.iter_mut().zip(part.chunks(TILE)) {
+                    for (code, value) in tile[row].iter_mut().zip(part) {
+                        *code = rounded(value * inverse) as i8;
+                    }
+                }
+                scales[first + row] = scale;
+            }
+            for (column, quants) in quants.chunks_exact_mut(rows).enumerate() {
+                let tile = &tiles[column / TILE];
+                for (quant, codes) in quants[first..][..height].iter_mut().zip(tile) {
+                    *quant = codes[column % TILE];
+                }
+            }
+        }
+        Self { rows, columns, quants, scales }
+    }
+
+    /// Its parts, to read.
+    pub fn view(&self) -> Int8RowsView<'_> {
+        let Self { rows, columns, ref quants, ref scales } = *self;
+        Int8RowsView { rows, columns, quants, scales }
+    }
+
+    /// Its values `[rows, columns]`.
+    pub fn dequantize(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.quants.len()];
+        self.view().dequantize(0..self.rows, &mut values);
+        values
+    }
+}
+
+/// [`Int8Rows`] whose parts lie elsewhere, such as in a mapped file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Int8RowsView<'a> {
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Columns of the matrix.
+    pub columns: usize,
+    /// Codes `[columns, rows]`, transposed.
+    pub quants: &'a [i8],
+    /// Scales `[rows]`.
+    pub scales: &'a [f32],
+}
+
+impl Int8RowsView<'_> {
+    /// This, if its parts have the sizes that its shape asks for.
+    pub(crate) fn checked(self) -> Result<Self, MatrixError> {
+        let Self { rows, columns, quants, scales } = self;
+        let wrong = |problem| Err(MatrixError::Shape { rows, columns, problem });
+        let values = checked_area(rows, columns)?;
+        if quants.len() != values {
+            return wrong(format!("has {} codes; expected {values}", quants.len()));
+        }
+        if scales.len() != rows {
+            return wrong(format!("has {} scales; expected one a row", scales.len()));
+        }
+        Ok(self)
+    }
+
+    /// Writes the values of `rows` to `out`, which holds just them.
+    pub(crate) fn dequantize(&self, rows: Range<usize>, out: &mut [f32]) {
+        for (tile, quants) in self.quants.chunks(TILE * self.rows).enumerate() {
+            for (row, out) in rows.clone().zip(out.chunks_exact_mut(self.columns)) {
+                let scale = self.scales[row];
+                let codes = quants[row..].iter().step_by(self.rows);
+                for (value, &code) in out[tile * TILE..].iter_mut().zip(codes) {
+                    *value = f32::from(code) * scale;
+                }
+            }
+        }
+    }
+}
