@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // Graphs of foreign exporters.
     let exported =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../framework/bundle/fixtures/foreign");
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../framework/bundle/golden/foreign");
     for file in fs::read_dir(exported)? {
         let file = file?;
         write(&corpus.join("onnx").join(file.file_name()), &fs::read(file.path())?)?;

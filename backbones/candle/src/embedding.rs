@@ -1,14 +1,15 @@
 //! Tokens to the first hidden state.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use mobillm_bundle::network::{self, Positions};
 use mobillm_core::backbone::{BackboneError, TokenBatch};
 use mobillm_weights::Matrix;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use rayon::ThreadPool;
 
 use crate::linear::Linear;
 use crate::norm::Norm;
+use crate::rows::tensor;
 use crate::tensors::Tensors;
 
 /// The tables that a token's parts are looked up in, and what is made of them.
@@ -52,15 +53,16 @@ impl<'a> Embedding<'a> {
     ) -> candle_core::Result<Tensor> {
         let mut hidden = look_up(&self.tokens, unpadded(batch, batch.ids()))?;
         if let Some(projection) = &self.projection {
-            hidden = projection.apply(pool, &hidden)?;
+            hidden = projection.compute(pool, hidden.view(), None)?;
         }
         if let Some((positions, first)) = &self.positions {
             let rows = batch.lengths().iter().flat_map(|&length| *first..first + length);
-            hidden = (hidden + look_up(positions, rows)?)?;
+            hidden += &look_up(positions, rows)?;
         }
         if let Some(segments) = &self.segments {
-            hidden = (hidden + look_up(segments, unpadded(batch, batch.segments()))?)?;
+            hidden += &look_up(segments, unpadded(batch, batch.segments()))?;
         }
+        let hidden = tensor(hidden)?;
         match &self.norm {
             Some(norm) => norm.apply(pool, &hidden),
             None => Ok(hidden),
@@ -82,7 +84,7 @@ fn unpadded<'a>(
 fn look_up(
     table: &Matrix<'_>,
     indexes: impl Iterator<Item = usize>,
-) -> candle_core::Result<Tensor> {
+) -> candle_core::Result<Array2<f32>> {
     let columns = table.columns();
     let mut values = Vec::new();
     for index in indexes {
@@ -91,6 +93,6 @@ fn look_up(
         let row = table.dequantize_rows(index..index + 1, &mut values[end..]);
         row.map_err(candle_core::Error::wrap)?;
     }
-    let rows = values.len() / columns;
-    Tensor::from_vec(values, (rows, columns), &Device::Cpu)
+    let shape = (values.len() / columns, columns);
+    Array2::from_shape_vec(shape, values).map_err(candle_core::Error::wrap)
 }

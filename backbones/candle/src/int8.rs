@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use candle_core::Result;
 use mobillm_weights::Int8RowsView;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use rayon::ThreadPool;
 
 use crate::numbers::{magnitude, round, vectorized};
@@ -61,7 +61,11 @@ pub(crate) fn multiply(
         let shape = (depth.len(), columns.len());
         let panel = ArrayView2::from_shape(shape, panel).map_err(candle_core::Error::wrap)?;
         product::multiply(1.0, tokens.codes.slice(s![.., depth]), panel, out.view_mut());
-        vectorized(|| Zip::from(&mut sums).and(&out).for_each(|sum, &part| *sum += part as i32));
+        vectorized(|| {
+            for (mut sums, part) in sums.rows_mut().into_iter().zip(out.rows()) {
+                sums.iter_mut().zip(part).for_each(|(sum, &part)| *sum += part as i32);
+            }
+        });
     }
     let scales = &matrix.scales[columns];
     vectorized(|| {

@@ -59,28 +59,24 @@ impl<'a> Layer<'a> {
         lengths: &[usize],
         turns: Option<&Turns>,
     ) -> candle_core::Result<Tensor> {
-        let attention = |hidden: &Tensor| {
+        let attended = |hidden: &Tensor, residual: &Tensor| {
             let projected = self.query_key_value.apply(pool, hidden)?;
             let mixed = self.heads.attend(pool, projected, lengths, turns)?;
-            self.output.apply(pool, &mixed)
+            self.output.add_to(residual, pool, &mixed)
         };
-        let feed_forward = |hidden: &Tensor| {
+        let fed = |hidden: &Tensor, residual: &Tensor| {
             let up = self.up.apply(pool, hidden)?;
             let active = activated(pool, up, self.feed_forward)?;
-            self.down.apply(pool, &active)
+            self.down.add_to(residual, pool, &active)
         };
         match self.placement {
             Placement::Before => {
-                let normed = self.attention_norm.apply(pool, &hidden)?;
-                let hidden = (hidden + attention(&normed)?)?;
-                let normed = self.feed_forward_norm.apply(pool, &hidden)?;
-                hidden + feed_forward(&normed)?
+                let hidden = attended(&self.attention_norm.apply(pool, &hidden)?, &hidden)?;
+                fed(&self.feed_forward_norm.apply(pool, &hidden)?, &hidden)
             }
             Placement::After => {
-                let sum = (attention(&hidden)? + hidden)?;
-                let hidden = self.attention_norm.apply(pool, &sum)?;
-                let sum = (feed_forward(&hidden)? + hidden)?;
-                self.feed_forward_norm.apply(pool, &sum)
+                let hidden = self.attention_norm.apply(pool, &attended(&hidden, &hidden)?)?;
+                self.feed_forward_norm.apply(pool, &fed(&hidden, &hidden)?)
             }
         }
     }

@@ -40,7 +40,7 @@ impl Norm<'_> {
         let variance = sum(row, |value| value * value) / columns;
         let scale = 1.0 / (variance + self.epsilon).sqrt();
         for (value, weight) in row.iter_mut().zip(self.weight) {
-            *value *= scale * weight;
+            *value = *value * scale * weight;
         }
         if let Some(bias) = self.bias {
             row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails to set a test up fails the test")]
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::io::{Seek, SeekFrom, Write};
 
 use mobillm_backbone_candle::CandleBackboneConfig;
 use mobillm_bundle::Bundle;
@@ -20,8 +20,9 @@ fn batch() -> TokenBatch {
 fn erase(bundle: &Bundle, name: &str) {
     let weights = bundle.weights().unwrap();
     let location = weights.location(name).unwrap();
-    let file = File::options().write(true).open(bundle.weights_path()).unwrap();
-    file.write_all_at(&vec![0; location.length], location.offset as u64).unwrap();
+    let mut file = File::options().write(true).open(bundle.weights_path()).unwrap();
+    file.seek(SeekFrom::Start(location.offset as u64)).unwrap();
+    file.write_all(&vec![0; location.length]).unwrap();
 }
 
 /// Without its two output maps a layer adds nothing to its input: whoever takes them away when a tap

@@ -14,10 +14,29 @@
 //! output is the input's memory: nothing is copied.
 //!
 //! If the model has a task head, its own prediction comes back when the graph is through, after the
-//! last tap. It costs the layers above the highest tap; without a head they are not run.
+//! last tap. So does the score of each label token of a model with a language head, if some are
+//! asked for; of its matrix only their rows are read. It costs the layers above the highest tap;
+//! without it they are not run.
 //!
-//! The bundle's weights are not read into memory but mapped; ONNX Runtime packs the matrices
-//! for its kernels (once, about the size of the layers' weights) and lets go of the mapping.
+//! # Memory
+//!
+//! The bundle's weights are not read into memory but mapped. In int8 they are used from there: a
+//! session of SmolLM2-135M's shape takes 10 MB beyond the library when it is loaded, and the 106 MB
+//! of its layers lie in pages that the system can take back. Of f32, q8 and q4 ONNX Runtime makes a
+//! copy in its kernels' order (once, of the same size) and lets go of the mapping; the scales of q8
+//! and q4 stay mapped. What it allocates is kept from batch to batch (`arena`) and can be limited
+//! (`memory_limit_mb`).
+//!
+//! # Speed
+//!
+//! [int8](mobillm_bundle::WeightFormat::Int8) weights are multiplied by operators of this crate (their
+//! kernels are in `src/int8`), whose results are equal to the bit whatever a sample's batch mates.
+//!
+//! # Accelerators
+//!
+//! `providers` asks for what the library was built with. Some take parts of the graph as a whole
+//! (Core ML, oneDNN, QNN, NNAPI): an operator between two layers would cut these in two. There, taps
+//! are outputs of the graph, which come when it has run; micro-batches should be small.
 //!
 //! # Example
 //!

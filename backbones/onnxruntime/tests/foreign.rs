@@ -4,7 +4,9 @@
 use std::fs;
 
 use mobillm_bundle::fixture::{ForeignGraph, Projections};
-use mobillm_bundle::onnx::{AttributeProto, Axis, FLOAT, GraphProto, NodeProto, ValueInfoProto};
+use mobillm_bundle::onnx::{
+    AttributeProto, Axis, FLOAT, GraphProto, INT64, NodeProto, ValueInfoProto,
+};
 use mobillm_bundle::{Bundle, ImportOptions, import};
 use mobillm_core::backbone::{ForwardContext, Pooling, Tap, TokenBatch, Tokens};
 use ndarray::s;
@@ -101,6 +103,40 @@ fn a_graph_from_a_package_gets_its_taps() {
     let rounding = golden(include_str!("../golden/minilm.json")).distance(&bundle);
     assert!((1e-3..0.1).contains(&rounding), "off by {rounding:.1e}");
     println!("largest relative distance: {distance:.1e}, from f32 weights {rounding:.1e}");
+}
+
+/// Families like RoBERTa's count positions from one behind the padding token, and graphs that are given
+/// positions are given those.
+#[test]
+fn positions_start_where_the_family_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let exported = ForeignGraph::all();
+    let exported = exported.iter().find(|graph| graph.family.name == "bert").unwrap();
+    exported.write(folder.path()).unwrap();
+    let mut model = exported.model().unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    // A row for the padding token, which no text takes.
+    let table = graph.initializer.iter_mut().find(|tensor| tensor.dims == [48, 32]).unwrap();
+    let wrong = [7.0_f32; 32].iter().flat_map(|value| value.to_le_bytes());
+    table.raw_data = wrong.chain(table.raw_data.to_vec()).collect();
+    table.dims[0] = 49;
+    let takes = |node: &&mut NodeProto| node.op_type == "Gather" && node.input[0] == table.name;
+    graph.node.iter_mut().find(takes).unwrap().input[1] = "position_ids".to_owned();
+    let axes = [Axis::Named("batch"), Axis::Named("tokens")];
+    graph.input.push(ValueInfoProto::tensor("position_ids", INT64, &axes));
+    let path = folder.path().join("model.onnx");
+    fs::write(&path, model.encode_to_vec()).unwrap();
+    let config = folder.path().join("config.json");
+    let mut keys: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    keys["model_type"] = "roberta".into();
+    keys["max_position_embeddings"] = 49.into();
+    fs::write(&config, keys.to_string()).unwrap();
+
+    let bundle = import(&path, &folder.path().join("bundle"), &ImportOptions::default()).unwrap();
+    assert_eq!(bundle.info().max_tokens, 48);
+    let mut backbone = common::build(&bundle, &[0, 1, 2]);
+    let distance = exported.family.distance(&bundle, &mut *backbone).unwrap();
+    assert!(distance < TOLERANCE, "off by {distance:.1e}");
 }
 
 /// The node that makes `value`.

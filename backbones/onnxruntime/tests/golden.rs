@@ -1,5 +1,4 @@
 //! Hidden states of every layer, and what models answer themselves, against `transformers`.
-#![expect(clippy::unwrap_used, reason = "what fails to set a test up fails the test")]
 
 use mobillm_backbone_onnxruntime::OnnxBackboneConfig;
 use mobillm_bundle::fixture::{Family, Projections};

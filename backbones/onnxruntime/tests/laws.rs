@@ -1,6 +1,7 @@
 //! The laws of the backbone slot, held against small models of random weights.
 
 use mobillm_bundle::fixture::TinyBert;
+use mobillm_bundle::{ImportOptions, WeightFormat, import};
 
 mod common;
 
@@ -32,6 +33,22 @@ fn the_laws_hold_for_other_activations_and_one_head() {
     for activation in ["relu", "gelu_new"] {
         let tiny = TinyBert { activation: activation.to_owned(), heads: 1, ..tiny() };
         let bundle = tiny.bundle(&folder.path().join(activation)).unwrap();
+        mobillm_testkit::backbone::conformance(&|taps| common::build(&bundle, taps));
+    }
+}
+
+/// Those of decoders are in tests/decoder.rs.
+#[test]
+fn the_laws_hold_for_an_encoder_in_every_weight_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let prefix = "bert.".to_owned();
+    let short = TinyBert { prefix, head: Some(2), intermediate: 128, max_tokens: 24, ..tiny() };
+    short.write(&model).unwrap();
+    for weights in [WeightFormat::F16, WeightFormat::Q8, WeightFormat::Q4, WeightFormat::Int8] {
+        let options = ImportOptions { weights: Some(weights), ..ImportOptions::default() };
+        let out = folder.path().join(weights.to_string());
+        let bundle = import(&model, &out, &options).unwrap();
         mobillm_testkit::backbone::conformance(&|taps| common::build(&bundle, taps));
     }
 }

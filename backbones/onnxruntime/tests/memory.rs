@@ -1,5 +1,4 @@
 //! The limit of memory, which is that of the process.
-#![expect(clippy::unwrap_used, reason = "what fails to set a test up fails the test")]
 
 use mobillm_backbone_onnxruntime::OnnxBackboneConfig;
 use mobillm_bundle::fixture::TinyDecoder;

@@ -3,7 +3,7 @@
     pip install transformers==5.23.0 torch==2.13.0 gguf==0.19.0
     python byte_level.py > byte_level.json
 
-A small vocabulary is trained here. tests/gguf_tokenizer.rs puts it into GGUF files, as llama.cpp does, and compares what
+A small vocabulary is trained here. tests/gguf/tokenizer.rs puts it into GGUF files, as llama.cpp does, and compares what
 the imported tokenizers make of the texts.
 """
 
@@ -36,7 +36,7 @@ TEXTS = [
     "the device the device thedevice  the",
 ]
 
-NAMES = ["default", "gpt-2", "smollm", "starcoder", "llama3", "llama-v3", "llama-bpe", "smaug-bpe", "qwen2", "tekken"]
+NAMES = ["gpt-2", "smollm", "starcoder", "llama3", "llama-v3", "llama-bpe", "smaug-bpe", "qwen2", "tekken"]
 
 ADDED = [("<|begin|>", 3), ("<|end|>", 3), ("<tool>", 4)]
 

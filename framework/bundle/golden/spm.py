@@ -3,7 +3,7 @@
     pip install sentencepiece==0.2.3
     python spm.py > spm.json
 
-tests/gguf_tokenizer.rs puts pieces, scores and types into a GGUF file, as llama.cpp does for Llama 2, and compares
+tests/gguf/tokenizer.rs puts pieces, scores and types into a GGUF file, as llama.cpp does for Llama 2, and compares
 what the imported tokenizer makes of the texts.
 """
 

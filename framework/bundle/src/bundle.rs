@@ -107,8 +107,9 @@ impl Bundle {
     /// If the manifest is missing, damaged or of another format, or a file is missing or of
     /// another size.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
-        let manifest = read_manifest(path)?;
-        let bundle = Self { path: path.to_owned(), manifest };
+        let file = path.join(MANIFEST);
+        let text = fs::read(&file).map_err(|source| unreadable(path, &file, source))?;
+        let bundle = Self::parse(path, &text)?;
         for (name, expected) in &bundle.manifest.files {
             let file = path.join(name);
             let size =
@@ -119,6 +120,34 @@ impl Bundle {
             }
         }
         Ok(bundle)
+    }
+
+    /// The bundle at `path` whose `manifest.json` is `text`.
+    pub(crate) fn parse(path: &Path, text: &[u8]) -> Result<Self, BundleError> {
+        /// What every version of the format has in common.
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u64,
+        }
+
+        let file = path.join(MANIFEST);
+        let json = |error: serde_json::Error| BundleError::Manifest {
+            path: file.clone(),
+            problem: error.to_string(),
+        };
+        let Versioned { format } = serde_json::from_slice(text).map_err(json)?;
+        if !(1..=u64::from(FORMAT)).contains(&format) {
+            return Err(BundleError::Format { path: file, got: format });
+        }
+        Self::new(path, serde_json::from_slice(text).map_err(json)?)
+    }
+
+    /// The bundle at `path` that says `manifest` of itself, if that does not contradict itself.
+    pub(crate) fn new(path: &Path, manifest: Manifest) -> Result<Self, BundleError> {
+        match manifest.problem() {
+            None => Ok(Self { path: path.to_owned(), manifest }),
+            Some(problem) => Err(BundleError::Manifest { path: path.join(MANIFEST), problem }),
+        }
     }
 
     /// Reads every file and compares its sha256.
@@ -243,31 +272,4 @@ fn unreadable(bundle: &Path, file: &Path, source: io::Error) -> BundleError {
         io::ErrorKind::NotFound => BundleError::Missing { path, bundle: bundle.to_owned() },
         _ => BundleError::Read { path, source },
     }
-}
-
-fn read_manifest(bundle: &Path) -> Result<Manifest, BundleError> {
-    /// What every version of the format has in common.
-    #[derive(Deserialize)]
-    struct Versioned {
-        format: u64,
-    }
-
-    let path = bundle.join(MANIFEST);
-    let text = fs::read(&path).map_err(|source| unreadable(bundle, &path, source))?;
-    let wrong = |problem: String| BundleError::Manifest { path: path.clone(), problem };
-    let json = |error: serde_json::Error| wrong(error.to_string());
-    let Versioned { format } = serde_json::from_slice(&text).map_err(json)?;
-    if !(1..=u64::from(FORMAT)).contains(&format) {
-        return Err(BundleError::Format { path, got: format });
-    }
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(json)?;
-    for name in [GRAPH, WEIGHTS, TOKENIZER] {
-        if !manifest.files.contains_key(name) {
-            return Err(wrong(format!("`files` lacks {name}")));
-        }
-    }
-    if let Some(problem) = manifest.problem() {
-        return Err(wrong(problem));
-    }
-    Ok(manifest)
 }

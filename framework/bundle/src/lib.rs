@@ -60,6 +60,7 @@ mod graph;
 mod import;
 mod manifest;
 pub mod network;
+mod storage;
 mod tokenizer;
 mod writer;
 

@@ -134,6 +134,15 @@ impl Manifest {
 
     /// What in the manifest contradicts itself.
     pub(crate) fn problem(&self) -> Option<String> {
+        if let Some(name) =
+            [GRAPH, WEIGHTS, TOKENIZER].into_iter().find(|name| !self.files.contains_key(*name))
+        {
+            return Some(format!("`files` lacks {name}"));
+        }
+        // JSON would say null, and nobody could read that.
+        if let Some(number) = self.network.as_ref().and_then(Network::not_finite) {
+            return Some(format!("`network` has the number {number}, expected finite ones"));
+        }
         let (own_outputs, labels) =
             (self.model.own_outputs, self.own_labels.as_ref().map(Vec::len));
         if let Some(names) = labels.filter(|_| own_outputs != labels) {
@@ -150,8 +159,9 @@ impl Manifest {
         (expected != got).then(|| format!("expected the fingerprint {expected}, got {got}"))
     }
 
-    /// The digest over format, dimensions, network, labels, padding and the digest of every file: the name of
-    /// this bundle, equal wherever and whenever the same model was imported.
+    /// The digest over all else that the manifest says, the digest of every file among it: the name of
+    /// this bundle. It is that of the `manifest.json` in which `model.bundle` is all zeros, so equal
+    /// wherever and whenever the same version of mobillm imports the same model.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut nameless = self.clone();
         nameless.model.bundle = Fingerprint([0; 32]);
@@ -161,7 +171,7 @@ impl Manifest {
     /// The text of `manifest.json`.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         #[expect(clippy::expect_used, reason = "strings, numbers and maps with string keys only")]
-        serde_json::to_vec_pretty(self).expect("a manifest has no value that JSON cannot hold")
+        serde_json::to_vec_pretty(self).expect("a manifest is JSON")
     }
 }
 

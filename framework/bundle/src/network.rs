@@ -59,6 +59,13 @@ pub struct Network {
 }
 
 impl Network {
+    /// A number that computes nothing: infinite, or none at all.
+    pub(crate) fn not_finite(&self) -> Option<f32> {
+        let rotary = self.attention.rotary.iter();
+        let frequencies = rotary.flat_map(|rotary| &rotary.frequencies);
+        frequencies.chain([&self.norm.epsilon]).copied().find(|number| !number.is_finite())
+    }
+
     /// What the head answers with: outputs of a classifier, and whether it scores the vocabulary.
     pub(crate) fn answers(&self) -> (Option<usize>, bool) {
         match self.head {

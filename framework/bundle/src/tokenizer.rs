@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use mobillm_core::backbone::Tokens;
+use tokenizers::models::ModelWrapper;
 use tokenizers::utils::truncation::truncate_encodings;
 use tokenizers::{
     Encoding, PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
@@ -21,6 +22,10 @@ pub struct Encoded {
     /// Tokens of text that were cut off to fit the limit.
     pub truncated: usize,
 }
+
+/// Texts that a word is put behind, to see which tokens it adds. Letters may merge with a letter before them,
+/// numbers with a number; behind a line break words stay whole in tokenizers that only cut at white space.
+const BEFORE: [&str; 3] = ["a", "1", "\n"];
 
 /// A bundle's tokenizer with its limit.
 #[derive(Debug, Clone)]
@@ -150,25 +155,59 @@ impl BundleTokenizer {
         Ok(Encoded { tokens: Tokens { ids, segments }, truncated: excess })
     }
 
-    /// The one token that `word` is, as a model would write it next: " good" is another word than "good".
+    /// The one token that `word` is behind a text, as a model would write it next: " good" is another word
+    /// than "good".
     ///
     /// # Errors
-    /// If it is more tokens than one, or none; the message lists them.
+    /// If it is more tokens than one, or none, or one that stands for more than the word, such as the token
+    /// for all that is unknown; the message lists them.
     pub fn word(&self, word: &str) -> Result<u32, String> {
-        let encoding = contain(|| self.tokenizer.encode_fast(word, false))?;
-        match encoding.get_ids() {
-            [token] => Ok(*token),
-            tokens => {
-                let tokens: Vec<String> = tokens
-                    .iter()
-                    .map(|&id| {
-                        format!("{:?}", self.tokenizer.decode(&[id], false).unwrap_or_default())
-                    })
-                    .collect();
-                let (count, tokens) = (tokens.len(), tokens.join(", "));
-                Err(format!("{word:?} is {count} tokens of this model ({tokens})"))
+        // The start of a text may differ from what is inside: many tokenizers put a space there.
+        let mut found = self.ids(word)?;
+        for before in BEFORE {
+            let all = self.ids(&format!("{before}{word}"))?;
+            let Some(added) = all.strip_prefix(&self.ids(before)?[..]) else { continue };
+            if let &[token] = added
+                && same_word(&self.text(token), word)
+                && self.unknown() != Some(token)
+            {
+                return Ok(token);
+            }
+            if !added.is_empty() {
+                found = added.to_vec();
             }
         }
+        let texts: Vec<String> = found.iter().map(|&id| format!("{:?}", self.text(id))).collect();
+        match &texts[..] {
+            [other] => {
+                Err(format!("{word:?} is no word of this model, which reads the token {other}"))
+            }
+            texts => {
+                let (count, texts) = (texts.len(), texts.join(", "));
+                Err(format!("{word:?} is {count} tokens of this model ({texts})"))
+            }
+        }
+    }
+
+    /// The tokens of `text` by itself.
+    fn ids(&self, text: &str) -> Result<Vec<u32>, String> {
+        Ok(contain(|| self.tokenizer.encode_fast(text, false))?.get_ids().to_vec())
+    }
+
+    /// The token for all that the vocabulary lacks, of models that name it. Unigrams only number it.
+    fn unknown(&self) -> Option<u32> {
+        let token = match self.tokenizer.get_model() {
+            ModelWrapper::BPE(model) => model.unk_token.as_ref()?,
+            ModelWrapper::WordPiece(model) => &model.unk_token,
+            ModelWrapper::WordLevel(model) => &model.unk_token,
+            ModelWrapper::Unigram(_) => return None,
+        };
+        self.id(token)
+    }
+
+    /// What `token` stands for.
+    fn text(&self, token: u32) -> String {
+        contain(|| self.tokenizer.decode(&[token], false)).unwrap_or_default()
     }
 
     /// Token ids are below this.
@@ -188,6 +227,12 @@ impl BundleTokenizer {
     fn error(&self, problem: String) -> BundleError {
         BundleError::Tokenizer { path: self.path.clone(), problem }
     }
+}
+
+/// Whether `text`, which a token stands for, is `word`. A space before it is lost where a text starts with
+/// the token, and is no part of it where words are cut at white space.
+fn same_word(text: &str, word: &str) -> bool {
+    text.trim_start_matches(' ') == word.trim_start_matches(' ')
 }
 
 /// Runs `work` of the tokenizers crate, which panics on some damaged files. It only reads the

@@ -5,19 +5,18 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use mobillm_weights::{
-    Encoded, Encoding, MatrixError, Planned, WeightFormat, WeightsFile, WeightsWriter, encode,
-};
+use mobillm_weights::{Planned, WeightFormat, WeightsFile, WeightsWriter};
 use prost::Message;
 
 use crate::bundle::Bundle;
 use crate::graph::graph;
 use crate::import::ImportError;
-use crate::import::source::{Source, SourceTensor, Values};
+use crate::import::source::{Source, SourceTensor};
 use crate::manifest::{Contents, FileDigest, GRAPH, MANIFEST, Manifest, TOKENIZER, WEIGHTS};
+use crate::storage::Storage;
 
 /// Writes the bundle of `source` to `out`, with the matrices in `format`, or in the source's own if
-/// there is none. No more than one of them is in memory.
+/// there is none. One of them and its encoding are in memory at a time.
 ///
 /// # Errors
 /// If the source contradicts itself, a tensor cannot be read or stored, or `out` exists or cannot be
@@ -64,18 +63,21 @@ pub(crate) fn write_whole(
     let folder = scratch.path().join("bundle");
     fs::create_dir(&folder).map_err(failed)?;
 
-    let contents = fill(&folder)?;
+    let contents = fill(&folder).map_err(|error| error.moved(&folder, out))?;
     let mut files = BTreeMap::new();
     for name in [GRAPH, WEIGHTS, TOKENIZER] {
-        files.insert(name.to_owned(), sealed(&folder.join(name))?);
+        files.insert(name.to_owned(), sealed(&folder.join(name)).map_err(failed)?);
     }
     let manifest = folder.join(MANIFEST);
-    write_file(&manifest, &Manifest::new(contents, files).to_json())?;
-    sealed(&manifest)?;
+    let text = Bundle::new(out, Manifest::new(contents, files))?.manifest().to_json();
+    // As a reader will have it: what does not open never gets to its place.
+    let bundle = Bundle::parse(out, &text)?;
+    fs::write(&manifest, text).map_err(failed)?;
+    sealed(&manifest).map_err(failed)?;
     sync_folder(&folder).map_err(failed)?;
     fs::rename(&folder, out).map_err(failed)?;
     sync_folder(parent).map_err(failed)?;
-    Ok(Bundle::open(out)?)
+    Ok(bundle)
 }
 
 /// Writes `bytes` to the new file `path`.
@@ -89,113 +91,35 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// The digest of the file at `path`, once it is on disk.
-fn sealed(path: &Path) -> Result<FileDigest, ImportError> {
-    let digest = || {
-        File::open(path)?.sync_all()?;
-        FileDigest::of(path)
-    };
-    digest().map_err(|source| ImportError::Write { path: path.to_owned(), source })
+fn sealed(path: &Path) -> io::Result<FileDigest> {
+    File::open(path)?.sync_all()?;
+    FileDigest::of(path)
 }
 
 fn write_weights(source: &Source, format: WeightFormat, path: &Path) -> Result<(), ImportError> {
-    let storage = Storage { format, came_as: source.weights };
-    let plan = |tensor: &SourceTensor| {
-        let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
-        Ok(Planned { name, shape, encoding: storage.encoding(tensor)? })
+    let storages = source.tensors.iter().map(|tensor| Storage::of(tensor, format, source.weights));
+    let storages: Vec<Storage> = storages.collect();
+    let tensors = || source.tensors.iter().zip(&storages);
+    let plan = |(tensor, storage): (&SourceTensor, &Storage)| Planned {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        encoding: storage.encoding(),
     };
-    let planned = source.tensors.iter().map(plan).collect::<Result<Vec<_>, ImportError>>()?;
+    let planned: Vec<Planned> = tensors().map(plan).collect();
     let mut writer = WeightsWriter::create(path, &planned)?;
-    for tensor in &source.tensors {
-        storage.write(tensor, &mut writer)?;
+    for (tensor, storage) in tensors() {
+        storage.write(tensor, &source.path, &mut writer)?;
     }
     Ok(writer.finish()?)
 }
 
-/// Which tensors of a bundle take which format.
-#[derive(Clone, Copy)]
-struct Storage {
-    /// What was asked for.
-    format: WeightFormat,
-    /// What the model came in.
-    came_as: WeightFormat,
-}
-
-impl Storage {
-    /// The format of the tensor `name`, of which only matrices have one: those that are read row by row
-    /// are never stored narrower than in 8 bits, or transposed.
-    fn of(self, tensor: &SourceTensor) -> Option<WeightFormat> {
-        match &*tensor.name {
-            "embedding.positions.weight" | "embedding.segments.weight" => None,
-            name if is_looked_up(name) => Some(self.format.of_embedding()),
-            _ => (tensor.shape.len() == 2).then_some(self.format),
-        }
-    }
-
-    /// Whether blocks of `bits` bits stay as they are: of the width that was asked for, or of a wider
-    /// one that somebody chose for some matrices of a 4 bit model, or where they are looked up.
-    fn keeps(self, tensor: &SourceTensor, bits: usize) -> bool {
-        match self.format {
-            WeightFormat::F32 | WeightFormat::F16 => false,
-            _ if is_looked_up(&tensor.name) => true,
-            WeightFormat::Q8 => bits == 8,
-            WeightFormat::Q4 => bits == 4 || self.came_as == WeightFormat::Q4,
-            WeightFormat::Int8 => false,
-        }
-    }
-
-    fn encoding(self, tensor: &SourceTensor) -> Result<Encoding, ImportError> {
-        let (Some(format), &[_, columns]) = (self.of(tensor), &tensor.shape[..]) else {
-            return Ok(Encoding::F32);
-        };
-        // What blocks a tensor comes in is known when it is read, and only quantized models have any.
-        if matches!(self.came_as, WeightFormat::Q8 | WeightFormat::Q4)
-            && let Values::Blocks(blocks) = (tensor.read)()?
-            && self.keeps(tensor, blocks.bits.width())
-        {
-            return Ok(Encoded::from(blocks).matrix().encoding());
-        }
-        Ok(format.encoding(columns))
-    }
-
-    fn write(self, tensor: &SourceTensor, writer: &mut WeightsWriter) -> Result<(), ImportError> {
-        let SourceTensor { name, shape, read } = tensor;
-        let wrong = |error: MatrixError| ImportError::Tensor {
-            name: name.clone(),
-            problem: error.to_string(),
-        };
-        let values = match read()? {
-            Values::Blocks(blocks) if self.keeps(tensor, blocks.bits.width()) => {
-                return Ok(writer.write(name, &blocks.into())?);
-            }
-            Values::Blocks(blocks) => {
-                let mut values = vec![0.0; blocks.rows * blocks.columns];
-                let rows = 0..blocks.rows;
-                Encoded::from(blocks).matrix().dequantize_rows(rows, &mut values).map_err(wrong)?;
-                values
-            }
-            Values::F32(values) => values,
-        };
-        match (self.of(tensor), &shape[..]) {
-            (Some(format), &[rows, columns]) => {
-                let matrix = encode(values, rows, columns, format).map_err(wrong)?;
-                writer.write(name, &matrix)?;
-            }
-            _ => writer.write_f32(name, &values)?,
-        }
-        Ok(())
-    }
-}
-
-/// Whether rows of the matrix are taken, instead of products with all of it.
-fn is_looked_up(name: &str) -> bool {
-    matches!(name, "embedding.tokens.weight" | "head.vocabulary.weight")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::path::PathBuf;
+    use std::rc::Rc;
 
-    use mobillm_weights::{Bits, Blocks};
+    use mobillm_weights::{Bits, Blocks, Encoding};
 
     use super::*;
     use crate::fixture::TinyDecoder;
@@ -220,6 +144,7 @@ mod tests {
                 true => blocks(Bits::Eight, 16, rows, columns, false),
                 false => blocks(Bits::Four, 32, rows, columns, true),
             };
+            tensor.blocks = Some(matrix.view().encoding());
             tensor.read = Box::new(move || Ok(Values::Blocks(matrix.clone())));
         }
         source
@@ -326,6 +251,82 @@ mod tests {
             assert!(error.contains(words), "{words:?} is not in: {error}");
             assert_eq!(place.0.path().read_dir().unwrap().count(), 0);
         }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_stored_is_told_of_its_source() {
+        let changes: [(&str, f32, WeightFormat); 4] = [
+            ("layers.1.feed_forward.up.weight", f32::NAN, WeightFormat::Q4),
+            ("layers.1.feed_forward.up.weight", 70_000.0, WeightFormat::F16),
+            ("layers.1.attention.norm.weight", f32::INFINITY, WeightFormat::F16),
+            ("embedding.tokens.weight", f32::NEG_INFINITY, WeightFormat::F32),
+        ];
+        for (name, value, format) in changes {
+            let place = Place::new();
+            let mut source = TinyDecoder::default().source();
+            let tensor = source.tensors.iter_mut().find(|tensor| tensor.name == name).unwrap();
+            tensor.origin = format!("theirs.{name}");
+            let size = tensor.shape.iter().product();
+            tensor.read = Box::new(move || {
+                let mut values = vec![0.0; size];
+                values[7] = value;
+                Ok(Values::F32(values))
+            });
+            let error = write(source, &place.out(), Some(format)).unwrap_err().to_string();
+            let tensor = format!("model: tensor theirs.{name} cannot be stored");
+            for words in [&*tensor, "column 7", &value.to_string()] {
+                assert!(error.contains(words), "{words:?} is not in: {error}");
+            }
+            for words in ["config.json", ".importing-", WEIGHTS] {
+                assert!(!error.contains(words), "{words:?} is in: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_never_gets_to_its_place() {
+        let place = Place::new();
+        let mut source = TinyDecoder::default().source();
+        source.network.norm.epsilon = f32::INFINITY;
+        let error = write(source, &place.out(), None).unwrap_err().to_string();
+        assert!(error.contains("the number inf"), "{error}");
+        let mut source = TinyDecoder::default().source();
+        source.own_labels = Some(vec!["a name for no output".to_owned()]);
+        let error = write(source, &place.out(), None).unwrap_err().to_string();
+        assert!(error.contains("own_labels") && !error.contains(".importing-"), "{error}");
+        assert_eq!(place.0.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn files_that_are_gone_are_not_told_of() {
+        let place = Place::new();
+        let fill = |folder: &Path| -> Result<Contents, ImportError> {
+            let path = folder.join(WEIGHTS);
+            let planned = [Planned::vector("bias", 1), Planned::vector("bias", 1)];
+            Err(WeightsWriter::create(&path, &planned).unwrap_err().into())
+        };
+        let error = write_whole(&place.out(), fill).unwrap_err().to_string();
+        assert!(error.starts_with(&*place.out().join(WEIGHTS).to_string_lossy()), "{error}");
+    }
+
+    #[test]
+    fn blocks_are_read_once() {
+        let place = Place::new();
+        let mut source = quantized();
+        let reads = Rc::new(Cell::new(0));
+        for tensor in &mut source.tensors {
+            let (read, reads) = (
+                std::mem::replace(&mut tensor.read, Box::new(|| unreachable!())),
+                Rc::clone(&reads),
+            );
+            tensor.read = Box::new(move || {
+                reads.set(reads.get() + 1);
+                read()
+            });
+        }
+        let tensors = source.tensors.len();
+        place.write(source, None);
+        assert_eq!(reads.get(), tensors);
     }
 
     #[test]

@@ -127,6 +127,28 @@ fn each_format_has_its_operators() {
 }
 
 #[test]
+fn attention_is_steady_where_any_map_is_int8() {
+    let folder = tempfile::tempdir().unwrap();
+    // Only the maps down have columns that can be quantized: attention's own are f32.
+    let tiny = TinyDecoder {
+        hidden: 48,
+        inner: 64,
+        weights: WeightFormat::Int8,
+        ..TinyDecoder::default()
+    };
+    let bundle = tiny.bundle(&folder.path().join("bundle")).unwrap();
+    let graph = model(&bundle).graph.unwrap();
+    assert_eq!(operators(&graph).get("Int8Linear"), Some(&3));
+    let attention: Vec<&str> = graph
+        .node
+        .iter()
+        .filter(|node| node.op_type == "Attention")
+        .map(|node| &*node.domain)
+        .collect();
+    assert_eq!(attention, ["mobillm"; 3]);
+}
+
+#[test]
 fn the_graph_points_into_the_weights() {
     for (_folder, bundle) in bundles() {
         let weights = bundle.weights().unwrap();
@@ -171,7 +193,8 @@ fn rows_of_the_head_are_those_of_its_matrix() {
                 assert_eq!(row.to_vec(), all[at..at + 64]);
             }
             let error = bundle.label_rows(&[3, 400]).unwrap_err().to_string();
-            assert!(error.contains("token 400 is not one of the model's 47"), "{error}");
+            let words = format!("token 400 is not one of the model's {}", TinyDecoder::VOCABULARY);
+            assert!(error.contains(&words), "{error}");
         }
     }
 }

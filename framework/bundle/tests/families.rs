@@ -72,6 +72,13 @@ fn a_window_limits_the_tokens() {
     let max_tokens = |family: &Family| try_bundle(family).unwrap().info().max_tokens;
     assert_eq!(max_tokens(&family("mistral")), 24);
     assert_eq!(max_tokens(&with("mistral", "sliding_window", Value::Null)), 48);
+    // Left out, it is what `transformers` assumes.
+    let mut mistral = with("mistral", "max_position_embeddings", json!(8192));
+    assert_eq!(max_tokens(&mistral), 24);
+    mistral.config.as_object_mut().unwrap().remove("sliding_window");
+    assert_eq!(max_tokens(&mistral), 4096);
+    mistral.config["sliding_window"] = Value::Null;
+    assert_eq!(max_tokens(&mistral), 8192);
     // Qwen's window is that of the layers behind the first `max_window_layers`, if it is used at all.
     let mut qwen = with("qwen2", "sliding_window", json!(16));
     qwen.config["layer_types"] = Value::Null;
@@ -158,7 +165,7 @@ fn a_computation_that_is_not_known() {
         ("llama", "rope_interleaved", json!(true), "expected false"),
         ("llama", "hidden_act", json!("xielu"), "silu"),
         ("llama", "layer_types", json!(["chunked_attention"]), "chunked_attention"),
-        ("qwen3", "layer_types", json!(["sliding_attention"]), "`sliding_window` is missing"),
+        ("qwen3", "layer_types", json!(["sliding_attention"]), "`sliding_window` is null"),
         ("qwen2", "is_causal", json!(false), "see no later ones"),
         ("gpt2", "scale_attn_by_inverse_layer_idx", json!(true), "expected false"),
         ("gpt2", "scale_attn_weights", json!(false), "expected true"),
@@ -186,6 +193,11 @@ fn rotary_parameters_that_are_not_known() {
         (json!({"rope_type": "default", "partial_rotary_factor": 0.25}), "whole heads"),
         (json!({"full_attention": {"rope_type": "default"}}), "unknown field `full_attention`"),
         (json!({"rope_theta": 0.0}), "`rope_theta` is 0"),
+        (json!({"rope_type": "linear", "factor": 1e-40}), "turns by inf"),
+        (
+            json!({"rope_type": "linear", "factor": 3e38, "rope_theta": 1e30}),
+            "turns by 0 a position",
+        ),
     ];
     for (parameters, words) in cases {
         let change = |family: &mut Family| family.config["rope_parameters"] = parameters;

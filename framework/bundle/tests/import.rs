@@ -137,11 +137,42 @@ fn pooling_and_limit_come_from_the_models_own_files() {
             .clone();
         assert_eq!((info.pooling, info.max_tokens), (pooling, 9));
     }
-    write_json(&model.join("1_Pooling/config.json"), &json!({"pooling_mode_max_tokens": true}));
-    let error = import(&model, &folder.path().join("max"), &ImportOptions::default())
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("1_Pooling") && error.contains("exactly one"), "{error}");
+    let mean = "pooling_mode_mean_tokens";
+    let others = [
+        json!({}),
+        json!({mean: false}),
+        json!({mean: "yes"}),
+        json!({"pooling_mode_max_tokens": true}),
+        json!({mean: true, "pooling_mode_max_tokens": true}),
+        json!({mean: true, "pooling_mode_weightedmean_tokens": true}),
+        json!({mean: true, "pooling_mode_cls_token": true}),
+    ];
+    for modes in others {
+        write_json(&model.join("1_Pooling/config.json"), &modes);
+        let error = import(&model, &folder.path().join("other"), &ImportOptions::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("1_Pooling") && error.contains("exactly one"), "{modes}: {error}");
+    }
+    let modes =
+        json!({mean: true, "pooling_mode_max_tokens": false, "word_embedding_dimension": 64});
+    write_json(&model.join("1_Pooling/config.json"), &modes);
+    assert!(import(&model, &folder.path().join("mean"), &ImportOptions::default()).is_ok());
+}
+
+#[test]
+fn a_folder_may_be_called_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["model.gguf", "model.onnx"] {
+        let model = folder.path().join(name);
+        TinyBert::default().write(&model).unwrap();
+        let out = folder.path().join(format!("of-{name}"));
+        let bundle = import(&model, &out, &ImportOptions::default()).unwrap();
+        assert_eq!(bundle.info().architecture, "bert");
+    }
+    let out = folder.path().join("none");
+    let error = import(&folder.path().join("none.gguf"), &out, &ImportOptions::default());
+    assert!(error.unwrap_err().to_string().contains("none.gguf: "));
 }
 
 #[test]

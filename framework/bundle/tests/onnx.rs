@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use mobillm_bundle::fixture::ForeignGraph;
 use mobillm_bundle::onnx::{
-    DataLocation, FLOAT, GraphProto, INT8, ModelProto, StringStringEntryProto, TensorProto,
+    Axis, DataLocation, FLOAT, FLOAT16, FunctionProto, GraphProto, INT8, INT64, ModelProto,
+    NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto,
 };
 use mobillm_bundle::{Bundle, FORMAT, ImportOptions, WeightFormat, import};
 use mobillm_core::backbone::Pooling;
@@ -33,11 +34,15 @@ impl Place {
         self.folder.path().join("model").join(file)
     }
 
-    fn change_graph(&self, change: impl FnOnce(&mut GraphProto)) {
+    fn change_model(&self, change: impl FnOnce(&mut ModelProto)) {
         let path = self.model("model.onnx");
         let mut model = ModelProto::decode(&*fs::read(&path).unwrap()).unwrap();
-        change(model.graph.as_mut().unwrap());
+        change(&mut model);
         fs::write(path, model.encode_to_vec()).unwrap();
+    }
+
+    fn change_graph(&self, change: impl FnOnce(&mut GraphProto)) {
+        self.change_model(|model| change(model.graph.as_mut().unwrap()));
     }
 
     fn change_config(&self, change: impl FnOnce(&mut Value)) {
@@ -126,6 +131,8 @@ fn the_large_weights_are_in_one_file_and_the_small_ones_in_the_graph() {
         "{outside} outside, {inside} bytes inside"
     );
     assert!(bundle.manifest().files["model.onnx"].size < 40_000);
+    let permissions = |path: &Path| fs::metadata(path).unwrap().permissions();
+    assert_eq!(permissions(&bundle.weights_path()), permissions(&bundle.graph_path()));
 }
 
 /// Exporters write a tensor's elements as bytes, as numbers, or into a file of its own.
@@ -233,7 +240,104 @@ fn taps_can_be_named() {
     assert_eq!((bundle.info().layers, bundle.info().hidden), (4, 32));
 
     let options = ImportOptions { taps: vec!["nobody".to_owned()], ..ImportOptions::default() };
-    place.refused(&options, &["model.onnx", "\"nobody\" is no value", " (LayerNormalization)"]);
+    let words = ["model.onnx", "\"nobody\" is no value", " (LayerNormalization)", "--tap VALUE"];
+    place.refused(&options, &words);
+    // The model's answer for a text is no hidden state of its tokens.
+    let mut options = ImportOptions::default();
+    place.change_graph(|graph| {
+        let norm = graph.node.iter().find(|node| node.op_type == "LayerNormalization").unwrap();
+        options.taps = vec![norm.output[0].clone(), graph.output[0].name.clone()];
+    });
+    place.refused(&options, &["model.onnx", "\"logits\"", "[batch, tokens, hidden]"]);
+}
+
+/// A chain that is not all of the model's layers is none to adapt.
+#[test]
+fn graph_and_config_must_agree() {
+    let options = ImportOptions::default();
+    let refused = |family: &str, key: &str, value: usize, words: &[&str]| {
+        let place = Place::new(family);
+        place.change_config(|config| {
+            assert!(config.get(key).is_some());
+            config[key] = json!(value);
+        });
+        place.refused(&options, words);
+        place
+    };
+    let words = ["2 layers were found", "says 3", " (LayerNormalization)", "--tap VALUE`, once"];
+    refused("bert", "num_hidden_layers", 3, &words);
+    refused("gpt2-bare", "n_layer", 1, &["2 layers were found", "says 1"]);
+    refused("bert", "hidden_size", 64, &["config.json", "`hidden_size` is 64", "have 32"]);
+    refused("gpt2-bare", "n_embd", 33, &["config.json", "`n_embd` is 33", "not of one model"]);
+    refused("bert", "vocab_size", 41, &["config.json", "`vocab_size` is 41", "embeds 40"]);
+
+    // The rows of a table are often rounded up.
+    let place = Place::new("bert");
+    place.change_config(|config| config["vocab_size"] = json!(39));
+    assert_eq!(place.import().info().vocabulary, 40);
+    // GPT-2's own config calls its positions by two names.
+    let place = Place::new("gpt2-bare");
+    place.change_config(|config| config["n_ctx"] = config["n_positions"].clone());
+    place.import();
+}
+
+#[test]
+fn whether_it_is_a_decoder_is_known_or_asked_for() {
+    let unknown = |family: &str| {
+        let place = Place::new(family);
+        place.change_config(|config| {
+            config["model_type"] = json!("nobody");
+            drop(config.as_object_mut().unwrap().remove("architectures"));
+        });
+        place
+    };
+    let place = unknown("bert");
+    let words = ["config.json", "\"nobody\"", "..ForCausalLM", "1_Pooling/config.json"];
+    place.refused(&ImportOptions::default(), &words);
+    place.change_config(|config| config["architectures"] = json!(["NobodyForMaskedLM"]));
+    assert_eq!(place.import().info().pooling, Pooling::FirstToken);
+
+    let place = unknown("bert");
+    let module = json!([{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]);
+    fs::write(place.model("modules.json"), module.to_string()).unwrap();
+    fs::create_dir(place.model("1_Pooling")).unwrap();
+    let modes = json!({"pooling_mode_mean_tokens": true}).to_string();
+    fs::write(place.model("1_Pooling/config.json"), modes).unwrap();
+    assert_eq!(place.import().info().pooling, Pooling::Mean);
+
+    // Only decoders go on from earlier tokens.
+    let place = unknown("llama-biased");
+    place.refused(&ImportOptions::default(), &["\"nobody\""]);
+    place.change_graph(|graph| {
+        let axes = [Axis::Named("batch"), Axis::Fixed(6), Axis::Named("past"), Axis::Fixed(16)];
+        graph.input.push(ValueInfoProto::tensor("past_key_values.0.key", FLOAT, &axes));
+    });
+    assert_eq!(place.import().info().pooling, Pooling::LastToken);
+}
+
+#[test]
+fn graphs_that_no_engine_could_load_are_refused() {
+    let options = ImportOptions::default();
+    let place = Place::new("bert");
+    place.change_graph(|graph| {
+        let logits = &mut graph.output[0];
+        *logits =
+            ValueInfoProto::tensor(&logits.name, FLOAT16, &[Axis::Named("batch"), Axis::Fixed(3)]);
+    });
+    place.refused(&options, &["model.onnx", "\"logits\"", "element type 10", "float32"]);
+
+    let place = Place::new("bert");
+    place.change_graph(|graph| graph.input[0].r#type = None);
+    place.refused(&options, &["model.onnx", "element type 0", "export it with a type"]);
+
+    let place = Place::new("bert");
+    place.change_model(|model| {
+        let axes = [Axis::Named("batch"), Axis::Named("tokens")];
+        let graph = model.graph.as_mut().unwrap();
+        graph.input.push(ValueInfoProto::tensor("position_ids", INT64, &axes));
+        model.opset_import.iter_mut().for_each(|set| set.version = 10);
+    });
+    place.refused(&options, &["model.onnx", "version 10", "\"position_ids\"", "Range"]);
 }
 
 #[test]
@@ -258,6 +362,7 @@ fn what_does_not_belong_together_is_refused() {
     place.change_graph(|graph| graph.output[0] = graph.input[0].clone());
     place.refused(&options, &["model.onnx", "classifier's", "[?, ?]"]);
     let place = Place::new("llama-biased");
+    place.change_config(|config| config["vocab_size"] = json!(3));
     place.change_graph(|graph| {
         let table = graph.initializer.iter_mut().find(|tensor| tensor.dims == [40, 48]).unwrap();
         table.dims[0] = 3;
@@ -270,18 +375,42 @@ fn what_does_not_belong_together_is_refused() {
     place.refused(&weights, &["model.onnx", "q4", "stay as they are"]);
 }
 
-/// Padding that nobody masks would change what is computed.
+#[test]
+fn activations_quantized_over_a_batch_are_refused() {
+    let place = Place::new("bert");
+    place.change_graph(|graph| {
+        let at = graph.node.iter().position(|node| node.op_type == "Gather").unwrap();
+        let made = std::mem::replace(&mut graph.node[at].output[0], "float".to_owned());
+        let outputs = ["quantized", "scale", "zero"];
+        graph.node.insert(at + 1, NodeProto::new("DynamicQuantizeLinear", &["float"], &outputs));
+        graph.node.insert(at + 2, NodeProto::new("DequantizeLinear", &outputs, &[&made]));
+    });
+    place.refused(&ImportOptions::default(), &["DynamicQuantizeLinear", "batch mates"]);
+
+    let place = Place::new("bert");
+    place.change_model(|model| {
+        model.functions.push(FunctionProto {
+            name: "quantized".to_owned(),
+            node: vec![NodeProto::new("DynamicQuantizeMatMul", &["x", "w"], &["y"])],
+            ..FunctionProto::default()
+        });
+    });
+    place.refused(&ImportOptions::default(), &["DynamicQuantizeMatMul", "batch mates"]);
+}
+
+/// Padding that nobody masks would change what is computed: there is no mask, or nobody takes it.
 #[test]
 fn an_encoder_without_a_mask_is_refused() {
     let place = Place::new("bert");
     place.change_graph(|graph| {
-        graph.input.retain(|input| input.name != "attention_mask");
         for node in &mut graph.node {
             for input in node.input.iter_mut().filter(|input| *input == "attention_mask") {
                 *input = "input_ids".to_owned();
             }
         }
     });
+    place.refused(&ImportOptions::default(), &["model.onnx", "no attention_mask"]);
+    place.change_graph(|graph| graph.input.retain(|input| input.name != "attention_mask"));
     place.refused(&ImportOptions::default(), &["model.onnx", "no attention_mask"]);
 }
 

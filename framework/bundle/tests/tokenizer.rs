@@ -109,4 +109,9 @@ fn a_word_is_one_token_or_an_error_that_lists_them() {
     let error = tokenizer.word("good bad").unwrap_err();
     assert_eq!(error, "\"good bad\" is 2 tokens of this model (\"good\", \"bad\")");
     assert!(tokenizer.word("").unwrap_err().contains("is 0 tokens"));
+    for unknown in ["nowhere", "[UNK]"] {
+        let error = tokenizer.word(unknown).unwrap_err();
+        let words = "is no word of this model, which reads the token \"[UNK]\"";
+        assert_eq!(error, format!("{unknown:?} {words}"));
+    }
 }

@@ -37,6 +37,7 @@ use mobillm_bundle::ImportError;
 use mobillm_core::registry::{DuplicateTag, Registry};
 use mobillm_pull::PullError;
 use mobillm_report::ReportError;
+use mobillm_weights::UnknownFormat;
 use thiserror::Error;
 
 use crate::arguments::Arguments;
@@ -74,6 +75,9 @@ pub(crate) enum CommandError {
     /// A download.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// A model's name with a format that there is not.
+    #[error(transparent)]
+    Format(#[from] UnknownFormat),
     /// A report that cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mobillm::Environment;
 use mobillm_core::backbone::NativeLibraries;
 use mobillm_pull::{Cache, Item, Kind, catalogue, locate};
-use mobillm_weights::WeightFormat;
+use mobillm_weights::{UnknownFormat, WeightFormat};
 
 use crate::{CommandError, with_builtins};
 
@@ -19,13 +19,19 @@ pub(crate) struct PulledModel<'a> {
 
 impl<'a> PulledModel<'a> {
     /// The model that `name` names; `None` if it is no model's name.
-    pub(crate) fn named(name: &'a str) -> Option<Self> {
-        let (item, weights) = match name.split_once('@') {
-            Some((item, format)) => (item, Some(format.parse().ok()?)),
+    ///
+    /// # Errors
+    /// If what follows the model's name is no format.
+    pub(crate) fn named(name: &'a str) -> Result<Option<Self>, UnknownFormat> {
+        let (item, format) = match name.split_once('@') {
+            Some((item, format)) => (item, Some(format)),
             None => (name, None),
         };
         let is_model = |known: &Item| known.name == item && known.kind == Kind::Model;
-        catalogue().iter().any(is_model).then_some(Self { item, weights })
+        if !catalogue().iter().any(is_model) {
+            return Ok(None);
+        }
+        Ok(Some(Self { item, weights: format.map(str::parse).transpose()? }))
     }
 
     /// Where its bundle is kept.
@@ -44,8 +50,11 @@ pub(crate) fn environment() -> Result<Environment, CommandError> {
     let library = |name: &str| locate(&cache, name).map(|path| (name.to_owned(), path));
     let libraries = NativeLibraries(library("onnxruntime").into_iter().collect());
     let pulled = move |name: &str| {
-        if let Some(model) = PulledModel::named(name) {
-            return Some(model.bundle(&cache)).filter(|bundle| bundle.exists());
+        match PulledModel::named(name) {
+            Ok(None) => {}
+            Ok(Some(model)) => return Some(model.bundle(&cache)).filter(|bundle| bundle.exists()),
+            // It was not pulled, and `mobillm pull` says what is wrong with it.
+            Err(_) => return None,
         }
         locate(&cache, name)
     };

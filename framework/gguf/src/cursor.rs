@@ -58,14 +58,15 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A string: its length in bytes, then UTF-8.
-    pub(crate) fn string(&mut self, what: &dyn Display) -> Result<&'a str, GgufError> {
+    /// A string: its length in bytes, then UTF-8. It is checked when it is copied: the bytes of a file
+    /// may change.
+    pub(crate) fn string(&mut self, what: &dyn Display) -> Result<String, GgufError> {
         let length = self.u64(&format_args!("the length of {what}"))?;
         let at = self.at;
-        let bytes = self.take(length, what)?;
-        str::from_utf8(bytes).map_err(|error| GgufError::Text {
+        let bytes = self.take(length, what)?.to_vec();
+        String::from_utf8(bytes).map_err(|error| GgufError::Text {
             what: what.to_string(),
-            at: at + error.valid_up_to(),
+            at: at + error.utf8_error().valid_up_to(),
         })
     }
 }

@@ -21,8 +21,9 @@ impl GgufFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         // SAFETY: the bytes are only read. Another process that writes to the file meanwhile could
-        // change them under us: all that is taken from them is checked against the map's length when
-        // it is used, so the worst are wrong weights, or the signal that a truncated map raises.
+        // change them under us: a header is copied out before it is checked, and what is read later is
+        // numbers of any bits at places held against the map's length. So the worst are wrong weights,
+        // or the signal that a truncated map raises.
         Ok(Self(unsafe { Mmap::map(&file)? }))
     }
 
@@ -35,7 +36,7 @@ impl GgufFile {
     ///
     /// # Errors
     /// As [`Gguf::parse`].
-    pub fn parse(&self) -> Result<Gguf<'_>, GgufError> {
+    pub fn parse(&self) -> Result<Gguf, GgufError> {
         Gguf::parse(self.bytes())
     }
 }

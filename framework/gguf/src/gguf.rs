@@ -17,22 +17,21 @@ const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
 
 /// The header of a GGUF file, checked against the file.
 #[derive(Debug, Clone)]
-pub struct Gguf<'a> {
-    version: u32,
-    metadata: BTreeMap<&'a str, Value<'a>>,
+pub struct Gguf {
+    metadata: BTreeMap<String, Value>,
     tensors: Vec<TensorInfo>,
-    by_name: HashMap<&'a str, usize>,
+    by_name: HashMap<String, usize>,
 }
 
-impl<'a> Gguf<'a> {
+impl Gguf {
     /// Reads the header of `file`, all of whose bytes are given.
     ///
     /// # Errors
     /// If the file is no GGUF file of versions 2 or 3, is cut short, contradicts itself, or has tensors
     /// of a type that cannot be read.
-    pub fn parse(file: &'a [u8]) -> Result<Self, GgufError> {
+    pub fn parse(file: &[u8]) -> Result<Self, GgufError> {
         let mut cursor = Cursor::new(file);
-        let version = version(&mut cursor)?;
+        check_version(&mut cursor)?;
         let tensors = cursor.u64(&"the number of tensors")?;
         let entries = cursor.u64(&"the number of metadata entries")?;
         fits(&cursor, "metadata entries", entries, LEAST_ENTRY)?;
@@ -42,17 +41,12 @@ impl<'a> Gguf<'a> {
         let alignment = alignment(&metadata)?;
         let (tensors, by_name) = read_tensors(&mut cursor, tensors, alignment)?;
         let tensors = locate(tensors, &cursor, alignment)?;
-        Ok(Self { version, metadata, tensors, by_name })
-    }
-
-    /// The version of the format, 2 or 3.
-    pub fn version(&self) -> u32 {
-        self.version
+        Ok(Self { metadata, tensors, by_name })
     }
 
     /// All metadata, by key.
-    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &Value<'a>)> {
-        self.metadata.iter().map(|(key, value)| (*key, value))
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.metadata.iter().map(|(key, value)| (&**key, value))
     }
 
     /// All tensors, in the order of the file.
@@ -101,9 +95,9 @@ impl<'a> Gguf<'a> {
     ///
     /// # Errors
     /// If it is something else.
-    pub fn text(&self, key: &str) -> Result<Option<&'a str>, GgufError> {
-        self.typed(key, "text", |value| match *value {
-            Value::Text(value) => Some(value),
+    pub fn text(&self, key: &str) -> Result<Option<&str>, GgufError> {
+        self.typed(key, "text", |value| match value {
+            Value::Text(value) => Some(value.as_str()),
             _ => None,
         })
     }
@@ -112,18 +106,18 @@ impl<'a> Gguf<'a> {
     ///
     /// # Errors
     /// If it is something else.
-    pub fn array(&self, key: &str) -> Result<Option<Array<'a>>, GgufError> {
+    pub fn array(&self, key: &str) -> Result<Option<&Array>, GgufError> {
         self.typed(key, "an array", |value| match value {
-            Value::Array(array) => Some(array.clone()),
+            Value::Array(array) => Some(array),
             _ => None,
         })
     }
 
-    fn typed<T>(
-        &self,
+    fn typed<'a, T>(
+        &'a self,
         key: &str,
         expected: &str,
-        read: impl FnOnce(&Value<'a>) -> Option<T>,
+        read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, GgufError> {
         let Some(value) = self.metadata.get(key) else { return Ok(None) };
         let wrong = || format!("is {}, expected {expected}", value.describe());
@@ -131,7 +125,7 @@ impl<'a> Gguf<'a> {
     }
 }
 
-fn version(cursor: &mut Cursor<'_>) -> Result<u32, GgufError> {
+fn check_version(cursor: &mut Cursor<'_>) -> Result<(), GgufError> {
     let magic: [u8; 4] = cursor.array(&"the first word")?;
     if magic != *b"GGUF" {
         return Err(GgufError::Magic { got: magic.escape_ascii().to_string() });
@@ -140,7 +134,7 @@ fn version(cursor: &mut Cursor<'_>) -> Result<u32, GgufError> {
     // A small number in the other order of bytes is a large one.
     let swapped = version.trailing_zeros() >= 16 && version != 0;
     match version {
-        2 | 3 => Ok(version),
+        2 | 3 => Ok(()),
         _ if swapped => Err(GgufError::Version { got: version.swap_bytes(), swapped }),
         _ => Err(GgufError::Version { got: version, swapped }),
     }
@@ -161,22 +155,23 @@ fn fits(
     Ok(())
 }
 
-fn read_metadata<'a>(
-    cursor: &mut Cursor<'a>,
+fn read_metadata(
+    cursor: &mut Cursor<'_>,
     entries: u64,
-) -> Result<BTreeMap<&'a str, Value<'a>>, GgufError> {
+) -> Result<BTreeMap<String, Value>, GgufError> {
     let mut metadata = BTreeMap::new();
     for entry in 0..entries {
         let key = cursor.string(&format_args!("the key of metadata entry {entry}"))?;
-        let value = metadata::read(cursor, key)?;
-        if metadata.insert(key, value).is_some() {
+        let value = metadata::read(cursor, &key)?;
+        if metadata.contains_key(&key) {
             return Err(GgufError::metadata(key, "is there twice"));
         }
+        metadata.insert(key, value);
     }
     Ok(metadata)
 }
 
-fn alignment(metadata: &BTreeMap<&str, Value<'_>>) -> Result<u64, GgufError> {
+fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, GgufError> {
     const KEY: &str = "general.alignment";
     let Some(value) = metadata.get(KEY) else { return Ok(ALIGNMENT) };
     let power = |value: &u64| value.is_power_of_two() && *value <= u32::MAX.into();
@@ -187,15 +182,15 @@ fn alignment(metadata: &BTreeMap<&str, Value<'_>>) -> Result<u64, GgufError> {
 }
 
 /// The tensors as the header describes them; their bytes are counted from where the data starts.
-fn read_tensors<'a>(
-    cursor: &mut Cursor<'a>,
+fn read_tensors(
+    cursor: &mut Cursor<'_>,
     count: u64,
     alignment: u64,
-) -> Result<(Vec<TensorInfo>, HashMap<&'a str, usize>), GgufError> {
+) -> Result<(Vec<TensorInfo>, HashMap<String, usize>), GgufError> {
     let (mut tensors, mut by_name) = (Vec::new(), HashMap::new());
     for index in 0..count {
         let name = cursor.string(&format_args!("the name of tensor {index}"))?;
-        let tensor = TensorInfo::read(cursor, name)?;
+        let tensor = TensorInfo::read(cursor, &name)?;
         if !(tensor.range().start as u64).is_multiple_of(alignment) {
             let problem = format!(
                 "starts at {}, which is no multiple of the alignment {alignment}",
@@ -203,9 +198,10 @@ fn read_tensors<'a>(
             );
             return Err(GgufError::tensor(name, problem));
         }
-        if by_name.insert(name, tensors.len()).is_some() {
+        if by_name.contains_key(&name) {
             return Err(GgufError::tensor(name, "is there twice"));
         }
+        by_name.insert(name, tensors.len());
         tensors.push(tensor);
     }
     Ok((tensors, by_name))

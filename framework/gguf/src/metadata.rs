@@ -5,7 +5,7 @@ use crate::cursor::Cursor;
 
 /// The value of a metadata entry. Integers and floats of all widths are widened.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value<'a> {
+pub enum Value {
     /// u8, u16, u32 or u64.
     Unsigned(u64),
     /// i8, i16, i32 or i64.
@@ -15,12 +15,12 @@ pub enum Value<'a> {
     /// A truth value.
     Bool(bool),
     /// Text.
-    Text(&'a str),
+    Text(String),
     /// Values of one type.
-    Array(Array<'a>),
+    Array(Array),
 }
 
-impl Value<'_> {
+impl Value {
     /// What it is, in words.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -43,54 +43,72 @@ impl Value<'_> {
     }
 }
 
-/// An array of metadata; it stays in the file and is decoded as it is walked.
+/// Values of one type; integers and floats of all widths are widened.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Array<'a> {
-    kind: Kind,
-    count: usize,
-    bytes: &'a [u8],
+pub enum Array {
+    /// u8, u16, u32 or u64.
+    Unsigned(Vec<u64>),
+    /// i8, i16, i32 or i64.
+    Signed(Vec<i64>),
+    /// f32 or f64.
+    Float(Vec<f64>),
+    /// Truth values.
+    Bool(Vec<bool>),
+    /// Texts.
+    Text(Vec<String>),
 }
 
-impl<'a> Array<'a> {
+impl Array {
     /// Its number of elements.
     pub fn len(&self) -> usize {
-        self.count
+        match self {
+            Self::Unsigned(values) => values.len(),
+            Self::Signed(values) => values.len(),
+            Self::Float(values) => values.len(),
+            Self::Bool(values) => values.len(),
+            Self::Text(values) => values.len(),
+        }
     }
 
     /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
-    /// Its elements, in order.
-    pub fn values(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let (kind, mut cursor) = (self.kind, Cursor::new(self.bytes));
-        // Each was read once when the file was parsed, so that none fails here.
-        (0..self.count).map_while(move |_| kind.scalar(&mut cursor, "").ok())
-    }
-
-    /// Reads an array and checks its elements.
-    fn read(cursor: &mut Cursor<'a>, key: &str) -> Result<Self, GgufError> {
+    /// Reads an array. Its length is only a claim: memory grows with the elements that are there.
+    fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<Self, GgufError> {
         let kind = Kind::read(cursor, key)?;
-        if kind == Kind::Array {
-            return Err(GgufError::metadata(key, "is an array of arrays, which cannot be read"));
-        }
-        let count = cursor.u64(&format_args!("the length of `{key}`"))?;
-        let mut start = cursor.clone();
-        match kind.width() {
-            Some(width) if kind != Kind::Bool => {
-                cursor.take(count.saturating_mul(width), &format_args!("metadata `{key}`"))?;
+        let mut array = match kind {
+            Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 => Self::Unsigned(Vec::new()),
+            Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 => Self::Signed(Vec::new()),
+            Kind::F32 | Kind::F64 => Self::Float(Vec::new()),
+            Kind::Bool => Self::Bool(Vec::new()),
+            Kind::Text => Self::Text(Vec::new()),
+            Kind::Array => {
+                return Err(GgufError::metadata(
+                    key,
+                    "is an array of arrays, which cannot be read",
+                ));
             }
-            _ => {
-                for index in 0..count {
-                    kind.scalar(cursor, format_args!("{key}[{index}]"))?;
+        };
+        let count = cursor.u64(&format_args!("the length of `{key}`"))?;
+        let bytes = count.saturating_mul(kind.least_width());
+        cursor.clone().take(bytes, &format_args!("metadata `{key}`"))?;
+        for index in 0..count {
+            let value = kind.scalar(cursor, format_args!("{key}[{index}]"))?;
+            match (&mut array, value) {
+                (Self::Unsigned(values), Value::Unsigned(value)) => values.push(value),
+                (Self::Signed(values), Value::Signed(value)) => values.push(value),
+                (Self::Float(values), Value::Float(value)) => values.push(value),
+                (Self::Bool(values), Value::Bool(value)) => values.push(value),
+                (Self::Text(values), Value::Text(value)) => values.push(value),
+                (_, value) => {
+                    let problem = format!("is {} among others", value.describe());
+                    return Err(GgufError::metadata(format!("{key}[{index}]"), problem));
                 }
             }
         }
-        let length = cursor.position() - start.position();
-        let bytes = start.take(length as u64, &key)?;
-        // Each element took a byte at least, so their number fits.
-        Ok(Self { kind, count: count as usize, bytes })
+        Ok(array)
     }
 }
 
@@ -137,23 +155,23 @@ impl Kind {
         })
     }
 
-    /// Bytes of a value, where all have the same.
-    fn width(self) -> Option<u64> {
+    /// Bytes that a value takes at least; of text, those of its length.
+    fn least_width(self) -> u64 {
         match self {
-            Self::U8 | Self::I8 | Self::Bool => Some(1),
-            Self::U16 | Self::I16 => Some(2),
-            Self::U32 | Self::I32 | Self::F32 => Some(4),
-            Self::U64 | Self::I64 | Self::F64 => Some(8),
-            Self::Text | Self::Array => None,
+            Self::U8 | Self::I8 | Self::Bool => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 | Self::Text => 8,
+            Self::Array => 12,
         }
     }
 
-    /// Reads a value that is no array.
-    fn scalar<'a>(
+    /// Reads a value.
+    fn scalar(
         self,
-        cursor: &mut Cursor<'a>,
+        cursor: &mut Cursor<'_>,
         key: impl std::fmt::Display,
-    ) -> Result<Value<'a>, GgufError> {
+    ) -> Result<Value, GgufError> {
         let what = format_args!("metadata `{key}`");
         Ok(match self {
             Self::U8 => Value::Unsigned(u8::from_le_bytes(cursor.array(&what)?).into()),
@@ -181,6 +199,6 @@ impl Kind {
 }
 
 /// Reads the value of `key`.
-pub(crate) fn read<'a>(cursor: &mut Cursor<'a>, key: &str) -> Result<Value<'a>, GgufError> {
+pub(crate) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, GgufError> {
     Kind::read(cursor, key)?.scalar(cursor, key)
 }

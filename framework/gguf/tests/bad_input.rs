@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use mobillm_gguf::fixture::{GgufBuilder, Raw};
-use mobillm_gguf::{Gguf, GgufError, GgufFile, TensorType, Value};
+use mobillm_gguf::{Array, Gguf, GgufError, GgufFile, TensorType};
 
 fn sound() -> GgufBuilder {
     GgufBuilder::new()
@@ -49,19 +49,38 @@ fn a_sound_file_is_read() {
     for version in [2, 3] {
         let file = sound().version(version).build();
         let gguf = Gguf::parse(&file).unwrap();
-        assert_eq!(gguf.version(), version);
         assert_eq!(gguf.text("general.architecture").unwrap(), Some("llama"));
         let tokens = gguf.array("tokens").unwrap().unwrap();
-        let expected = ["a", "bc", ""].map(Value::Text);
-        assert_eq!((tokens.len(), tokens.values().collect::<Vec<_>>()), (3, expected.to_vec()));
-        let scores: Vec<_> = gguf.array("scores").unwrap().unwrap().values().collect();
-        assert_eq!(scores, [Value::Float(1.0), Value::Float(-2.0)]);
+        let expected = ["a", "bc", ""].map(str::to_owned).to_vec();
+        assert_eq!((tokens.len(), tokens), (3, &Array::Text(expected)));
+        let scores = gguf.array("scores").unwrap().unwrap();
+        assert_eq!(scores, &Array::Float(vec![1.0, -2.0]));
         assert_eq!(gguf.text("nothing").unwrap(), None);
         let names: Vec<_> = gguf.tensors().iter().map(|tensor| tensor.name()).collect();
         assert_eq!(names, ["first", "second"]);
         assert_eq!(gguf.tensor("first").unwrap().shape(), [3, 2]);
         assert_eq!(file[gguf.tensor("second").unwrap().range()], [2; 36]);
     }
+}
+
+#[test]
+fn arrays_of_all_types_are_read_whole() {
+    let file = sound()
+        .metadata("u16", Raw::array([1_u16, 65535]))
+        .metadata("i8", Raw::array([-128_i8, 127]))
+        .metadata("i64", Raw::array([i64::MIN, 0, i64::MAX]))
+        .metadata("f64", Raw::array([0.1_f64]))
+        .metadata("bool", Raw::array([true, false]))
+        .metadata("none", Raw::array::<u64>([]))
+        .build();
+    let gguf = Gguf::parse(&file).unwrap();
+    let array = |key: &str| gguf.array(key).unwrap().unwrap();
+    assert_eq!(array("u16"), &Array::Unsigned(vec![1, 65535]));
+    assert_eq!(array("i8"), &Array::Signed(vec![-128, 127]));
+    assert_eq!(array("i64"), &Array::Signed(vec![i64::MIN, 0, i64::MAX]));
+    assert_eq!(array("f64"), &Array::Float(vec![0.1]));
+    assert_eq!(array("bool"), &Array::Bool(vec![true, false]));
+    assert!(array("none").is_empty() && !array("bool").is_empty());
 }
 
 #[test]
@@ -227,6 +246,13 @@ fn files_are_mapped() {
     assert!(matches!(error, GgufError::Truncated { left: 0, .. }), "{error}");
     std::fs::write(&path, sound().build()).unwrap();
     let file = GgufFile::open(&path).unwrap();
-    assert_eq!(file.parse().unwrap().tensors().len(), 2);
     assert_eq!(file.bytes(), sound().build());
+    let gguf = file.parse().unwrap();
+    drop(file);
+    assert_eq!(
+        gguf.text("general.architecture").unwrap(),
+        Some("llama"),
+        "nothing stays in the map"
+    );
+    assert_eq!(gguf.tensors().len(), 2);
 }

@@ -20,11 +20,25 @@ pub enum TapError {
     Graph(#[from] GraphError),
     /// The residual stream was not found for certain.
     #[error(
-        "no residual stream was found for certain: {problem}. Name its values, the embedding first, then the output of every layer{candidates}"
+        "no residual stream was found for certain: {problem}. Name its values, the embedding \
+         first, then the output of every layer{candidates}"
     )]
     Stream {
         /// What the search met.
         problem: &'static str,
+        /// The values to choose from, a line each.
+        candidates: String,
+    },
+    /// The residual stream that was found is not that of all layers, or of more than there are.
+    #[error(
+        "{found} layers were found, but the model's config says {expected}. Name the values of the \
+         residual stream, the embedding first, then the output of every layer{candidates}"
+    )]
+    Layers {
+        /// Layers that the search found.
+        found: usize,
+        /// Layers that the model has.
+        expected: usize,
         /// The values to choose from, a line each.
         candidates: String,
     },
@@ -90,6 +104,22 @@ pub fn taps(graph: &GraphProto, names: &[String]) -> Result<Vec<TapPoint>, TapEr
         return Err(TapError::Type { name: view.name(value).to_owned(), got });
     }
     Ok(taps)
+}
+
+/// Checks that `taps`, which a search found in `graph`, are those of `expected` layers.
+///
+/// # Errors
+/// If they are not.
+pub fn check_layers(
+    graph: &GraphProto,
+    taps: &[TapPoint],
+    expected: usize,
+) -> Result<(), TapError> {
+    let found = taps.len().saturating_sub(1);
+    if found == expected {
+        return Ok(());
+    }
+    Err(TapError::Layers { found, expected, candidates: candidates(&View::new(graph)?) })
 }
 
 fn named(view: &View<'_>, names: &[String]) -> Result<Vec<TapPoint>, TapError> {

@@ -2,7 +2,14 @@
 
 use thiserror::Error;
 
-use crate::messages::{FLOAT, FLOAT16, GraphProto, ValueInfoProto};
+use crate::messages::{
+    BOOL, DOUBLE, FLOAT, FLOAT16, GraphProto, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32,
+    UINT64, ValueInfoProto,
+};
+
+/// Element types that the int64 inputs of a bundle can be cast to.
+const NUMBERS: [i32; 12] =
+    [FLOAT, UINT8, INT8, UINT16, INT16, INT32, INT64, BOOL, FLOAT16, DOUBLE, UINT32, UINT64];
 
 /// What an input of a graph is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +62,21 @@ pub struct Input {
     pub elem_type: i32,
     /// Its dimensions there, if they are known; `None` for those that only a run tells.
     pub dims: Vec<Option<i64>>,
+    /// Of positions: that of a text's first token. The graph does not tell; [`inputs`] says 0.
+    pub first: i64,
+}
+
+impl Input {
+    /// The operator that makes of a bundle's inputs what the graph takes here, and the version of
+    /// ONNX's operators since which it is as it is used.
+    fn made_by(&self) -> Option<(&'static str, i64)> {
+        match (self.role, self.elem_type) {
+            (Role::Positions, _) => Some(("Range", 11)),
+            (Role::Cache, _) => Some(("ConstantOfShape", 9)),
+            (_, INT64) => None,
+            _ => Some(("Cast", 6)),
+        }
+    }
 }
 
 /// Why a graph cannot be run on tokens.
@@ -63,7 +85,8 @@ pub struct Input {
 pub enum InputError {
     /// Nobody knows what to put in.
     #[error(
-        "nobody knows what the input {name:?} is; expected input_ids and perhaps attention_mask, token_type_ids, position_ids and past_key_values"
+        "nobody knows what the input {name:?} is; expected input_ids and perhaps \
+         attention_mask, token_type_ids, position_ids and past_key_values"
     )]
     Unknown {
         /// The input.
@@ -71,7 +94,9 @@ pub enum InputError {
     },
     /// The graph goes on from the keys and values of an earlier run, and cannot go without.
     #[error(
-        "the input {name:?} is a cache of earlier tokens, and not of a shape that can be empty; export the model without one (`use_cache=False`; with optimum: `--task text-generation`)"
+        "the input {name:?} is a cache of earlier tokens, and not of a shape that can be empty; \
+         export the model without one (`use_cache=False`; with optimum: `--task \
+         text-generation`)"
     )]
     Cache {
         /// The input.
@@ -79,13 +104,41 @@ pub enum InputError {
     },
     /// An input does not fit batches of any size.
     #[error(
-        "the input {name:?} has the shape {shape}; expected [batch, tokens] with both known at run time only: export it with dynamic axes"
+        "the input {name:?} has the shape {shape}; expected [batch, tokens] with both known at \
+         run time only: export it with dynamic axes"
     )]
     Shape {
         /// The input.
         name: String,
         /// Its shape.
         shape: String,
+    },
+    /// An input holds something else than numbers, or nobody says what.
+    #[error(
+        "the input {name:?} has the element type {elem_type}, expected a tensor of numbers (such as \
+         7, int64); export it with a type"
+    )]
+    Type {
+        /// The input.
+        name: String,
+        /// Its `TensorProto.DataType`; 0 if there is none.
+        elem_type: i32,
+    },
+    /// What an input is computed with is not in the graph's operator set.
+    #[error(
+        "the graph speaks version {opset} of ONNX's operators, but its input {name:?} is made by \
+         {operator}, which there is since version {since}; export it with `opset_version` {since} or \
+         more"
+    )]
+    Opset {
+        /// The input.
+        name: String,
+        /// The graph's version.
+        opset: i64,
+        /// The operator.
+        operator: &'static str,
+        /// The operator's first version.
+        since: i64,
     },
     /// There is none for token ids, or two inputs for one thing.
     #[error("the graph has {got} inputs that could be {}, expected one", role.name())]
@@ -100,8 +153,8 @@ pub enum InputError {
 /// The inputs of `graph`, but for those that are weights.
 ///
 /// # Errors
-/// If one is not known, is a cache, or is not of the shape `[batch, tokens]`, or if there are no token
-/// ids.
+/// If one is not known, is a cache that cannot be empty, does not hold numbers, or is not of the shape
+/// `[batch, tokens]`, or if there are no token ids.
 pub fn inputs(graph: &GraphProto) -> Result<Vec<Input>, InputError> {
     let is_weight =
         |input: &&ValueInfoProto| graph.initializer.iter().any(|tensor| tensor.name == input.name);
@@ -116,12 +169,11 @@ pub fn inputs(graph: &GraphProto) -> Result<Vec<Input>, InputError> {
             None => cache(value)?,
         };
         check_shape(value, role)?;
-        inputs.push(Input {
-            name: value.name.clone(),
-            role,
-            elem_type: value.elem_type().unwrap_or_default(),
-            dims: dims.unwrap_or_default(),
-        });
+        let (name, elem_type) = (value.name.clone(), value.elem_type().unwrap_or_default());
+        if !NUMBERS.contains(&elem_type) {
+            return Err(InputError::Type { name, elem_type });
+        }
+        inputs.push(Input { name, role, elem_type, dims: dims.unwrap_or_default(), first: 0 });
     }
     for role in [Role::Ids, Role::Mask, Role::Segments, Role::Positions] {
         let got = inputs.iter().filter(|input| input.role == role).count();
@@ -130,6 +182,20 @@ pub fn inputs(graph: &GraphProto) -> Result<Vec<Input>, InputError> {
         }
     }
     Ok(inputs)
+}
+
+/// Checks that what [`rewrite`](crate::rewrite()) makes `inputs` with is in version `opset` of ONNX's
+/// operators.
+///
+/// # Errors
+/// If it is not.
+pub fn check_opset(inputs: &[Input], opset: i64) -> Result<(), InputError> {
+    for input in inputs {
+        if let Some((operator, since)) = input.made_by().filter(|(_, since)| opset < *since) {
+            return Err(InputError::Opset { name: input.name.clone(), opset, operator, since });
+        }
+    }
+    Ok(())
 }
 
 fn role(name: &str) -> Option<Role> {

@@ -22,7 +22,8 @@
 //! within the graph.
 //!
 //! Files come from strangers: whatever they claim, no more memory is taken than they have bytes, but
-//! for a bounded sum of messages, and no search takes more than a bounded number of steps.
+//! for a bounded sum of messages and of numbers that are packed into fewer bytes than they take, and no
+//! search takes more than a bounded number of steps.
 //!
 //! # Example
 //!
@@ -77,8 +78,8 @@ mod wire;
 
 pub use facts::{Dimensions, dimensions};
 pub use file::{FileError, ModelFiles};
-pub use find::{TapError, taps};
-pub use inputs::{Input, InputError, Role, inputs};
+pub use find::{TapError, check_layers, taps};
+pub use inputs::{Input, InputError, Role, check_opset, inputs};
 pub use rewrite::{Own, rewrite};
 pub use stream::TapPoint;
 pub use tensors::{hoist_constants, visit_inner_tensors};

@@ -94,6 +94,12 @@ impl ModelProto {
         wire::check(&bytes)?;
         Ok(Self::decode(bytes)?)
     }
+
+    /// The version of ONNX's own operators that the model speaks, if it says so.
+    pub fn opset(&self) -> Option<i64> {
+        let own = |set: &&OperatorSetIdProto| matches!(&*set.domain, "" | "ai.onnx");
+        self.opset_import.iter().find(own).map(|set| set.version)
+    }
 }
 
 /// An operator set; the empty domain is standard ONNX.

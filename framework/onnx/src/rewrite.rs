@@ -24,9 +24,10 @@ pub struct Own<'a> {
 
 /// Rewrites `graph`: the values at `taps` become `tap.0` and so on, [batch, tokens, hidden], the last
 /// of them an output; `inputs` are called as [`Role::name`] says and are int64, positions are counted
-/// in the graph, caches are empty; `own` is a second output. What no output needs is dropped.
+/// in the graph from [`Input::first`], caches are empty; `own` is a second output. What no output needs is dropped.
 ///
-/// `taps` and `inputs` are those that [`taps`](crate::taps) and [`inputs`](crate::inputs()) found.
+/// `taps` and `inputs` are those that [`taps`](crate::taps) and [`inputs`](crate::inputs()) found;
+/// [`check_opset`](crate::check_opset) says whether the graph's operators suffice for it.
 pub fn rewrite(
     graph: &mut GraphProto,
     taps: &[TapPoint],
@@ -164,7 +165,7 @@ impl Added {
     fn input(&mut self, input: &Input, names: &mut Names) {
         let value = match input.role {
             Role::Cache => return self.empty_cache(input, names),
-            Role::Positions => self.positions(names),
+            Role::Positions => self.positions(input.first, names),
             role => role.name().to_owned(),
         };
         if input.elem_type == INT64 {
@@ -209,17 +210,18 @@ impl Added {
         names.rename(&input.name, &empty);
     }
 
-    /// 0, 1, 2 and so on for every text, `[batch, tokens]`.
-    fn positions(&mut self, names: &mut Names) -> String {
-        let [zero, one, shape, tokens, row, rows] =
-            ["zero", "one", "shape", "tokens", "row", "rows"]
+    /// `first`, `first + 1` and so on for every text, `[batch, tokens]`.
+    fn positions(&mut self, first: i64, names: &mut Names) -> String {
+        let [start, one, shape, tokens, end, row, rows] =
+            ["start", "one", "shape", "tokens", "end", "row", "rows"]
                 .map(|name| names.fresh(&format!("positions.{name}")));
-        self.constants.push(TensorProto::int64(&zero, &[], &[0]));
+        self.constants.push(TensorProto::int64(&start, &[], &[first]));
         self.constants.push(TensorProto::int64(&one, &[], &[1]));
         self.nodes.extend([
             NodeProto::new("Shape", &[Role::Ids.name()], &[&shape]),
             NodeProto::new("Gather", &[&shape, &one], &[&tokens]),
-            NodeProto::new("Range", &[&zero, &tokens, &one], &[&row]),
+            NodeProto::new("Add", &[&start, &tokens], &[&end]),
+            NodeProto::new("Range", &[&start, &end, &one], &[&row]),
             NodeProto::new("Expand", &[&row, &shape], &[&rows]),
         ]);
         rows

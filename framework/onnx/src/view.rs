@@ -15,7 +15,8 @@ pub enum GraphError {
     Missing,
     /// A node takes a value that nobody has made yet.
     #[error(
-        "node {node} ({op_type}) takes {value:?}, which no earlier node makes; nodes must be in topological order"
+        "node {node} ({op_type}) takes {value:?}, which no earlier node makes; nodes must be in \
+         topological order"
     )]
     Unmade {
         /// Which node, counted from 0.

@@ -14,8 +14,8 @@ use crate::messages::{
 
 /// Messages within messages: twenty branches or loops in each other. Prost stops at 100.
 const MAX_DEPTH: usize = 64;
-/// Bytes that the messages of a model may take, but for their text and numbers. A large language
-/// model's take some tens of millions.
+/// Bytes that the messages of a model may take, but for text and numbers as long as in the file. A
+/// large language model's take some tens of millions.
 const MAX_MEMORY: usize = 1 << 30;
 /// What every protobuf implementation stops at.
 const MAX_LENGTH: usize = i32::MAX as usize;
@@ -26,7 +26,8 @@ const MAX_LENGTH: usize = i32::MAX as usize;
 pub enum DecodeError {
     /// There are too many of them.
     #[error(
-        "is {got} bytes long, but protobuf ends at {MAX_LENGTH}; save the weights beside it, as external data"
+        "is {got} bytes long, but protobuf ends at {MAX_LENGTH}; save the weights beside it, as \
+         external data"
     )]
     Length {
         /// How many.
@@ -46,7 +47,8 @@ pub enum DecodeError {
     },
     /// A message has a field that would be lost.
     #[error(
-        "byte {at}: a message {message} has a field {field}, which is not known; models in training or for several devices cannot be read, nor versions of ONNX after 1.23"
+        "byte {at}: a message {message} has a field {field}, which is not known; models in \
+         training or for several devices cannot be read, nor versions of ONNX after 1.23"
     )]
     Field {
         /// Where the field starts.
@@ -80,16 +82,23 @@ struct Schema {
     size: usize,
     /// Fields that are no messages.
     plain: &'static [u64],
+    /// Those of them that are numbers in a row, each of as many bytes as its value needs, and the bytes
+    /// that one takes here.
+    packed: &'static [(u64, usize)],
     /// Fields that are.
     messages: &'static [(u64, &'static Schema)],
 }
 
 macro_rules! schema {
     ($name:ident, $message:ty, $plain:expr, $messages:expr) => {
+        schema!($name, $message, $plain, $messages, []);
+    };
+    ($name:ident, $message:ty, $plain:expr, $messages:expr, $packed:expr) => {
         static $name: Schema = Schema {
             name: stringify!($message),
             size: size_of::<$message>(),
             plain: &$plain,
+            packed: &$packed,
             messages: &$messages,
         };
     };
@@ -139,15 +148,17 @@ schema!(
         (15, &TYPE),
         (22, &SPARSE),
         (23, &SPARSE)
-    ]
+    ],
+    [(8, 8)]
 );
 schema!(
     TENSOR,
     TensorProto,
     [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14],
-    [(13, &ENTRY), (16, &ENTRY)]
+    [(13, &ENTRY), (16, &ENTRY)],
+    [(1, 8), (5, 4), (7, 8), (11, 8)]
 );
-schema!(SPARSE, SparseTensorProto, [3], [(1, &TENSOR), (2, &TENSOR)]);
+schema!(SPARSE, SparseTensorProto, [3], [(1, &TENSOR), (2, &TENSOR)], [(3, 8)]);
 schema!(VALUE, ValueInfoProto, [1, 3], [(2, &TYPE), (4, &ENTRY)]);
 schema!(
     TYPE,
@@ -228,9 +239,15 @@ impl Walk<'_> {
             Some((_, inner)) if wire == 2 => self.message(inner, self.at + length, depth + 1),
             Some(_) => Err(damaged("a message is written as a number")),
             None => {
-                // Text takes its bytes, numbers in a row at most eight times theirs: those are there.
+                // Text and numbers of a fixed size take the bytes that are there.
+                let content = &self.bytes[self.at..self.at + length];
                 self.at += length;
-                self.take(size_of::<Vec<u8>>())
+                let packed = schema.packed.iter().find(|(number, _)| *number == field);
+                let numbers = packed.map_or(0, |(_, size)| {
+                    // Every number ends with such a byte.
+                    content.iter().filter(|byte| **byte < 0x80).count() * size
+                });
+                self.take(numbers + size_of::<Vec<u8>>())
             }
         }
     }

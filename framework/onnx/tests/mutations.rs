@@ -14,7 +14,7 @@ mod common;
 
 /// The graphs of exporters that the importer is tested with.
 fn exported() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundle/fixtures/foreign");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundle/golden/foreign");
     let files = fs::read_dir(folder).unwrap();
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     paths.sort();

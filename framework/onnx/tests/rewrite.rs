@@ -5,9 +5,12 @@ use common::{Builder, HIDDEN};
 use mobillm_onnx::messages::{
     AttributeProto, AttributeType, Axis, FLOAT, GraphProto, INT32, INT64, NodeProto, ValueInfoProto,
 };
-use mobillm_onnx::{InputError, Own, Role, TapPoint, inputs, rewrite, taps};
+use mobillm_onnx::{InputError, Own, Role, TapPoint, check_opset, inputs, rewrite, taps};
 
 mod common;
+
+/// `TensorProto.DataType.STRING`.
+const STRING: i32 = 8;
 
 fn maker<'a>(graph: &'a GraphProto, value: &str) -> &'a NodeProto {
     graph.node.iter().find(|node| node.output.iter().any(|output| output == value)).unwrap()
@@ -117,6 +120,52 @@ fn positions_are_counted_and_other_types_are_cast() {
     assert_eq!(maker(&graph, &rows.input[0]).op_type, "Range");
 }
 
+/// RoBERTa's first token stands at 2, behind the positions of padding and of nothing.
+#[test]
+fn positions_start_where_they_are_said_to() {
+    let mut builder = model();
+    let axes = [Axis::Named("batch"), Axis::Named("tokens")];
+    builder.graph.input.push(ValueInfoProto::tensor("position_ids", INT64, &axes));
+    builder.graph.node[2].input[1] = "position_ids".to_owned();
+    let (points, mut given) = (taps(&builder.graph, &[]).unwrap(), inputs(&builder.graph).unwrap());
+    assert_eq!(given[2].first, 0);
+    given[2].first = 2;
+    rewrite(&mut builder.graph, &points, &given, HIDDEN, None);
+    let graph = builder.graph;
+    let range = graph.node.iter().find(|node| node.op_type == "Range").unwrap();
+    let start = graph.initializer.iter().find(|tensor| tensor.name == range.input[0]).unwrap();
+    assert_eq!(&*start.raw_data, 2_i64.to_le_bytes());
+    // As many as there are tokens.
+    let end = maker(&graph, &range.input[1]);
+    assert_eq!((&*end.op_type, &end.input[0]), ("Add", &start.name));
+    assert_eq!(maker(&graph, &end.input[1]).op_type, "Gather");
+}
+
+#[test]
+fn operators_that_the_graph_does_not_speak_are_refused() {
+    let axes = [Axis::Named("batch"), Axis::Named("tokens")];
+    let cache = [Axis::Named("batch"), Axis::Fixed(2), Axis::Named("past"), Axis::Fixed(4)];
+    for (input, since) in [
+        (ValueInfoProto::tensor("position_ids", INT64, &axes), 11),
+        (ValueInfoProto::tensor("past_key_values.0.key", FLOAT, &cache), 9),
+        (ValueInfoProto::tensor("token_type_ids", INT32, &axes), 6),
+        (ValueInfoProto::tensor("token_type_ids", INT64, &axes), 0),
+    ] {
+        let name = input.name.clone();
+        let mut graph = model().graph;
+        graph.input.push(input);
+        let given = inputs(&graph).unwrap();
+        assert_eq!(check_opset(&given, since), Ok(()));
+        if since > 0 {
+            let error = check_opset(&given, since - 1).unwrap_err().to_string();
+            for word in [name, format!("version {}", since - 1), format!("`opset_version` {since}")]
+            {
+                assert!(error.contains(&word), "{word:?} is not in: {error}");
+            }
+        }
+    }
+}
+
 /// What a branch takes from outside is renamed in it, and kept for it.
 #[test]
 fn branches_take_values_from_outside() {
@@ -163,6 +212,13 @@ fn inputs_that_nobody_knows_are_refused() {
         inputs[0] = ValueInfoProto::tensor("ids", INT64, &[Axis::Fixed(1), Axis::Fixed(128)])
     });
     assert!(error.to_string().contains("[1, 128]"), "{error}");
+    let error = refused(|inputs| inputs[1].r#type = None);
+    assert_eq!(error, InputError::Type { name: "attention_mask".to_owned(), elem_type: 0 });
+    let error = refused(|inputs| {
+        let axes = [Axis::Named("batch"), Axis::Named("tokens")];
+        inputs[0] = ValueInfoProto::tensor("ids", STRING, &axes);
+    });
+    assert_eq!(error, InputError::Type { name: "ids".to_owned(), elem_type: STRING });
     let error = refused(|inputs| drop(inputs.remove(0)));
     assert_eq!(error, InputError::Count { role: Role::Ids, got: 0 });
     let error = refused(|inputs| {

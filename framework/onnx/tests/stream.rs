@@ -3,7 +3,7 @@
 
 use common::Builder;
 use mobillm_onnx::messages::{FLOAT16, GraphProto, NodeProto, ValueInfoProto};
-use mobillm_onnx::{TapError, dimensions, taps};
+use mobillm_onnx::{TapError, check_layers, dimensions, taps};
 
 mod common;
 
@@ -257,6 +257,17 @@ fn values_can_be_named_instead() {
         let error = named(names).unwrap_err().to_string();
         assert!(error.contains(problem), "{problem:?} is not in: {error}");
         assert!(error.contains(&format!("{last} (Add")), "{error}");
+    }
+}
+
+#[test]
+fn another_number_of_layers_than_expected_is_refused() {
+    let (builder, last) = one_layer();
+    let points = taps(&builder.graph, &[]).unwrap();
+    check_layers(&builder.graph, &points, 1).unwrap();
+    let error = check_layers(&builder.graph, &points, 2).unwrap_err().to_string();
+    for words in ["1 layers were found", "says 2", &format!("{last} (Add")] {
+        assert!(error.contains(words), "{words:?} is not in: {error}");
     }
 }
 

@@ -31,6 +31,9 @@ pub enum RunError {
     /// The bundle cannot be used.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// The task's prompt has no template that can be filled.
+    #[error("task.prompt.template: {0}")]
+    Template(String),
     /// The backbone failed.
     #[error(transparent)]
     Backbone(#[from] BackboneError),

@@ -89,15 +89,15 @@ impl Trained {
             .map(|(text, pair)| self.tokenizer.encode(text, *pair))
             .collect::<Result<Vec<_>, _>>()?;
         let all = (0..encoded.len()).collect();
-        let mut answers: Vec<Option<Answer>> = vec![None; encoded.len()];
+        let mut answers = Vec::with_capacity(encoded.len());
         for chunk in self.micro_batch.cut(all, |at| encoded[at].tokens.ids.len()) {
             let tokens: Vec<&Tokens> = chunk.iter().map(|&at| &encoded[at].tokens).collect();
             for (output, at) in self.predictor.predict(&tokens)?.iter().zip(chunk) {
-                answers[at] = Some(answer(&self.task, output, encoded[at].truncated));
+                answers.push((at, answer(&self.task, output, encoded[at].truncated)));
             }
         }
-        // Every text is in one of the micro-batches.
-        Ok(answers.into_iter().flatten().collect())
+        answers.sort_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
     /// Scores the rows of the labelled file `path`.

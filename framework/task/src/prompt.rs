@@ -11,8 +11,8 @@ use mobillm_core::diagnostic::Diagnostic;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromptConfig {
-    /// What stands around a row's texts (white space around them is dropped): `{text}`, or `{text_a}` and
-    /// `{text_b}` of a pair; `{{` and `}}` are braces. If a row is too long its texts are cut, never the template.
+    /// What stands around a row's texts: `{text}`, or `{text_a}` and `{text_b}` of a pair; `{{` and `}}`
+    /// are braces. If a row is too long its texts are cut, never the template.
     pub template: String,
     /// For each of `labels`, in their order, the word that stands for it as the model's next one, such as
     /// " positive"; each is one token. Their scores are the model's own prediction.
@@ -47,10 +47,10 @@ impl PromptConfig {
         found
     }
 
-    /// The template, once [`check`](crate::TaskConfig::check) has found nothing.
+    /// The template.
     ///
     /// # Errors
-    /// With what is wrong with it.
+    /// With what is wrong with it, which [`check`](crate::TaskConfig::check) finds too.
     pub fn template(&self) -> Result<Template, String> {
         Template::parse(&self.template)
     }
@@ -148,7 +148,7 @@ impl Template {
         }
     }
 
-    /// The prompt of `text`, or of `text` and `pair`, without the white space around them.
+    /// The prompt of `text`, or of `text` and `pair`.
     pub fn fill(&self, text: &str, pair: Option<&str>) -> Prompt {
         let mut prompt = Prompt { text: String::new(), inserted: Vec::new() };
         for piece in &self.pieces {
@@ -161,7 +161,7 @@ impl Template {
                 Piece::Slot(Slot::Second) => pair.unwrap_or_default(),
             };
             let start = prompt.text.len();
-            prompt.text.push_str(inserted.trim());
+            prompt.text.push_str(inserted);
             prompt.inserted.push(start..prompt.text.len());
         }
         prompt
@@ -231,7 +231,7 @@ mod tests {
             let prompt = template.fill(&first, Some(&second));
             let got: Vec<&str> =
                 prompt.inserted.iter().map(|range| &prompt.text[range.clone()]).collect();
-            prop_assert_eq!(got, [first.trim(), second.trim()]);
+            prop_assert_eq!(got, [first.as_str(), second.as_str()]);
         }
 
         #[test]

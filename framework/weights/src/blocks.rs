@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::MatrixError;
 use crate::format::{BLOCK, Bits, Encoding};
-use crate::rows::{check_range, floor, inverse, largest, peak, rounded};
+use crate::rows::{check_range, checked_area, floor, inverse, largest, peak, rounded};
 
 /// A matrix in blocks: each row is cut into blocks of `block` columns, and
 /// `value = (code - zero) * scale (+ offset)`, where zero is 8 for 4 bits and 128 for 8.
@@ -12,27 +12,21 @@ use crate::rows::{check_range, floor, inverse, largest, peak, rounded};
 /// This is how ONNX Runtime's `MatMulNBits` reads a matrix, but for the offsets. The blocks of GGML
 /// fit without a change of any value: Q4_0, Q8_0 and Q6_K as they are, and those with a minimum
 /// (Q4_1, Q4_K: `code * d + m`) with the scale d and the offset m + 8 d.
+///
+/// Its parts have the sizes that [`BlocksView`] says, and are read through [`Blocks::view`].
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub struct Blocks {
-    /// Bits of a value.
-    pub bits: Bits,
-    /// Columns that share a scale.
-    pub block: usize,
-    /// Rows of the matrix.
-    pub rows: usize,
-    /// Columns of the matrix.
-    pub columns: usize,
-    /// Codes `[rows, columns / block, bytes of a block]`; of 4 bit codes the earlier in the low nibble.
-    pub quants: Vec<u8>,
-    /// Scales `[rows, columns / block]`.
-    pub scales: Vec<f32>,
-    /// Offsets `[rows, columns / block]`.
-    pub offsets: Option<Vec<f32>>,
+    bits: Bits,
+    block: usize,
+    rows: usize,
+    columns: usize,
+    quants: Vec<u8>,
+    scales: Vec<f32>,
+    offsets: Option<Vec<f32>>,
 }
 
 impl Blocks {
-    /// The matrix of these parts, as the fields describe them.
+    /// The matrix of these parts, as the fields of [`BlocksView`] describe them.
     ///
     /// # Errors
     /// If the parts do not have the sizes that `rows`, `columns` and `block` ask for, the block is no
@@ -56,23 +50,29 @@ impl Blocks {
     /// The matrix of unpacked codes `[rows, columns]`, one a byte.
     ///
     /// # Errors
-    /// As [`Blocks::new`].
+    /// As [`Blocks::new`], or if there are not just as many codes or one has more bits.
     pub fn from_codes(
         bits: Bits,
         block: usize,
-        shape: [usize; 2],
+        [rows, columns]: [usize; 2],
         codes: Vec<u8>,
         scales: Vec<f32>,
         offsets: Option<Vec<f32>>,
     ) -> Result<Self, MatrixError> {
+        if codes.len() != checked_area(rows, columns)? {
+            let problem = format!("has {} codes; expected one a value", codes.len());
+            return Err(MatrixError::Shape { rows, columns, problem });
+        }
+        if let Some(code) = codes.iter().find(|&&code| u32::from(code) >> bits.width() > 0) {
+            let problem = format!("has the code {code}; expected {} bits", bits.width());
+            return Err(MatrixError::Shape { rows, columns, problem });
+        }
+        let packed = |&[low, high]: &[u8; 2]| low | high << 4;
         let quants = match bits {
             Bits::Eight => codes,
-            Bits::Four => {
-                // An odd last code would vanish in silence: rows of blocks are even.
-                codes.as_chunks::<2>().0.iter().map(|&[low, high]| low & 15 | high << 4).collect()
-            }
+            Bits::Four => codes.as_chunks::<2>().0.iter().map(packed).collect(),
         };
-        Self::new(bits, block, shape, quants, scales, offsets)
+        Self::new(bits, block, [rows, columns], quants, scales, offsets)
     }
 
     /// Values `[rows, columns]`, which are in range, in blocks of 32 columns, which fill the rows.
@@ -98,11 +98,6 @@ impl Blocks {
             scales: &self.scales,
             offsets: self.offsets.as_deref(),
         }
-    }
-
-    /// How it is stored.
-    pub fn encoding(&self) -> Encoding {
-        self.view().encoding()
     }
 
     /// Its values `[rows, columns]`.

@@ -84,6 +84,15 @@ pub enum WeightsError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A value that was to be written cannot be stored; the file that it comes from is to blame.
+    #[error("tensor {name}: {source}")]
+    Value {
+        /// The tensor.
+        name: String,
+        /// Which value, and why.
+        #[source]
+        source: MatrixError,
+    },
     /// A tensor is not there, is not what was asked for, or was not announced to the writer.
     #[error("{}: tensor {name} {problem}", path.display())]
     Tensor {

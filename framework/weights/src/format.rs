@@ -116,11 +116,6 @@ impl Bits {
             Self::Eight => values,
         }
     }
-
-    /// The code that stands for zero.
-    pub fn zero(self) -> u8 {
-        1 << (self.width() - 1)
-    }
 }
 
 /// How one matrix is stored.
@@ -145,13 +140,13 @@ pub enum Encoding {
 
 /// A tensor of a safetensors file, without its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorSpec {
+pub(crate) struct TensorSpec {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its element type.
-    pub dtype: Dtype,
+    pub(crate) dtype: Dtype,
     /// Its shape.
-    pub shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
 }
 
 impl Encoding {

@@ -11,21 +11,18 @@ const TILE: usize = 64;
 /// A matrix of `value = code * scale of the row`, its codes transposed.
 ///
 /// `MatMulInteger` takes them as its second factor B.
+///
+/// Its parts have the sizes that [`Int8RowsView`] says, and are read through [`Int8Rows::view`].
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub struct Int8Rows {
-    /// Rows of the matrix.
-    pub rows: usize,
-    /// Columns of the matrix.
-    pub columns: usize,
-    /// Codes `[columns, rows]`, transposed.
-    pub quants: Vec<i8>,
-    /// Scales `[rows]`.
-    pub scales: Vec<f32>,
+    rows: usize,
+    columns: usize,
+    quants: Vec<i8>,
+    scales: Vec<f32>,
 }
 
 impl Int8Rows {
-    /// The matrix of these parts, as the fields describe them.
+    /// The matrix of these parts, as the fields of [`Int8RowsView`] describe them.
     ///
     /// # Errors
     /// If the parts do not have the sizes that `rows` and `columns` ask for, or a scale is not finite.
@@ -40,8 +37,8 @@ impl Int8Rows {
         Ok(matrix)
     }
 
-    /// Values `[rows, columns]`, which are in range: a row's scale is its largest magnitude over 127, codes are rounded to
-    /// even.
+    /// Values `[rows, columns]`, which are in range: a row's scale is its largest magnitude over 127,
+    /// codes are rounded to even.
     pub(crate) fn encode(values: &[f32], [rows, columns]: [usize; 2]) -> Self {
         let mut quants = vec![0i8; values.len()];
         let mut scales = vec![0.0; rows];
@@ -73,13 +70,6 @@ impl Int8Rows {
     pub fn view(&self) -> Int8RowsView<'_> {
         let Self { rows, columns, ref quants, ref scales } = *self;
         Int8RowsView { rows, columns, quants, scales }
-    }
-
-    /// Its values `[rows, columns]`.
-    pub fn dequantize(&self) -> Vec<f32> {
-        let mut values = vec![0.0; self.quants.len()];
-        self.view().dequantize(0..self.rows, &mut values);
-        values
     }
 }
 

@@ -88,7 +88,7 @@ pub use safetensors::Dtype;
 pub use blocks::{Blocks, BlocksView};
 pub use error::{MatrixError, WeightsError};
 pub use file::{Tensor, WeightsFile};
-pub use format::{Bits, Encoding, TensorSpec, UnknownFormat, WeightFormat};
+pub use format::{Bits, Encoding, UnknownFormat, WeightFormat};
 pub use header::Location;
 pub use int8::{Int8Rows, Int8RowsView};
 pub use matrix::{Encoded, Matrix, encode};

@@ -157,7 +157,7 @@ impl Encoded {
     }
 
     /// The tensors that hold the matrix `name` in a safetensors file, and their bytes.
-    pub fn tensors(&self, name: &str) -> Vec<(TensorSpec, &[u8])> {
+    pub(crate) fn tensors(&self, name: &str) -> Vec<(TensorSpec, &[u8])> {
         let matrix = self.matrix();
         let specs = matrix.encoding().tensors(name, matrix.rows(), matrix.columns());
         let parts: Vec<&[u8]> = match matrix {

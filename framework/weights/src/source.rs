@@ -113,7 +113,7 @@ impl SourceFiles {
         let (rows, width) = (tensor.rows, columns.len());
         let mut values = vec![0.0; rows * width];
         // Strips of rows, so that what is written together lies together.
-        let mut strip = vec![0.0; STRIP * width];
+        let mut strip = vec![0.0; STRIP.min(rows) * width];
         for first in (0..rows).step_by(STRIP) {
             let height = STRIP.min(rows - first);
             for (row, part) in strip.chunks_exact_mut(width.max(1)).take(height).enumerate() {

@@ -13,6 +13,7 @@ use crate::error::WeightsError;
 use crate::format::{Encoding, TensorSpec};
 use crate::header::{LENGTH, METADATA, byte_length};
 use crate::matrix::Encoded;
+use crate::rows::check_range;
 
 /// Where the data starts and most tensors do: a multiple of a cache line.
 const ALIGNMENT: usize = 64;
@@ -115,10 +116,10 @@ impl WeightsWriter {
     /// If the file cannot be written, such a tensor was not announced or is written already, or a value
     /// is not finite.
     pub fn write_f32(&mut self, name: &str, values: &[f32]) -> Result<(), WeightsError> {
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            let problem = format!("has the value {} at {at}; the model is damaged", values[at]);
-            return Err(WeightsError::tensor(&self.path, name, problem));
-        }
+        let columns = self.pending.get(name).and_then(|slot| slot.spec.shape.last());
+        let columns = columns.map_or(1, |&columns| columns.max(1));
+        check_range(values, columns, 1, f32::MAX)
+            .map_err(|source| WeightsError::Value { name: name.to_owned(), source })?;
         self.put(name, Dtype::F32, None, bytemuck::cast_slice(values))
     }
 

@@ -35,11 +35,7 @@ pub fn mobillm() -> Result<Command, Error> {
 }
 
 /// Compares `configs` with `seeds` seeds, changed by `sets`.
-pub fn compare(
-    configs: &[impl AsRef<Path>],
-    seeds: u64,
-    sets: &[&str],
-) -> Result<Finished, Error> {
+pub fn compare(configs: &[impl AsRef<Path>], seeds: u64, sets: &[&str]) -> Result<Finished, Error> {
     let out = TempDir::new()?;
     let mut command = mobillm()?;
     command

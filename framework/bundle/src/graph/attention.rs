@@ -1,6 +1,6 @@
 //! Attention, its mask and its positions.
 
-use mobillm_weights::{Encoding, WeightsError};
+use mobillm_weights::WeightsError;
 
 use super::GraphWriter;
 use super::builder::{Value, integers, ours};
@@ -20,9 +20,10 @@ impl GraphWriter<'_> {
         let key = self.heads(input, &name("key"), key_heads)?;
         let key = self.normed_heads(key, &name("key_norm"), key_heads)?;
         let value = self.heads(input, &name("value"), key_heads)?;
-        let attended = match self.encoding(&name("output"))? {
-            Encoding::Int8 => self.steady_attention(&query, &key, &value),
-            _ => self.standard_attention(&query, &key, &value),
+        let attended = if self.steady {
+            self.steady_attention(&query, &key, &value)
+        } else {
+            self.standard_attention(&query, &key, &value)
         };
         Ok(self.flat(&attended, heads * head_width))
     }

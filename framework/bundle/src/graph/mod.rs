@@ -38,9 +38,10 @@
 //!     `heads`, `key_heads`, `causal` (0, 1); queries and keys turned by position * frequency, if there are some
 //! ```
 //!
-//! A sample does not depend on its batch mates: a row's scale is its own, and this attention rounds in
-//! the same order whatever the batch, since a difference in rounding before a quantization could become
-//! one of a whole step.
+//! A difference in rounding before a quantization could become one of a whole step. So a row's scale is
+//! its own, and where any map is int8 all attention is this one, which rounds in the same order whatever the
+//! batch: a sample does not depend on its batch mates. Of a map among them that stays f32, since its columns
+//! are no multiple of 32, that holds as far as `Gemm` rounds alike for every number of rows.
 //!
 //! # What was measured
 //!
@@ -73,7 +74,7 @@ mod head;
 mod linear;
 
 use mobillm_core::backbone::BackboneInfo;
-use mobillm_weights::{WeightsError, WeightsFile};
+use mobillm_weights::{Matrix, WeightsError, WeightsFile};
 
 use crate::manifest::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 use crate::network::{Activation, Network, NormKind, Placement, Positions};
@@ -90,7 +91,9 @@ pub(crate) fn graph(
     info: &BackboneInfo,
     weights: &WeightsFile,
 ) -> Result<ModelProto, WeightsError> {
-    let mut writer = GraphWriter { network, info, graph: GraphBuilder::new(weights) };
+    let is_int8 = |name: &str| matches!(weights.matrix(name), Ok(Matrix::Int8(_)));
+    let steady = weights.names().any(is_int8);
+    let mut writer = GraphWriter { network, info, graph: GraphBuilder::new(weights), steady };
     let [batch, tokens] = [Axis::Named("batch"), Axis::Named("tokens")];
     let ids = writer.graph.input(INPUT_IDS, &[batch, tokens]);
     if !network.attention.causal {
@@ -116,6 +119,8 @@ struct GraphWriter<'a> {
     network: &'a Network,
     info: &'a BackboneInfo,
     graph: GraphBuilder<'a>,
+    /// Whether something is quantized behind attention: there is a map of integers.
+    steady: bool,
 }
 
 impl GraphWriter<'_> {

@@ -1,7 +1,7 @@
 //! Why a model could not be imported.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mobillm_onnx::FileError;
 use mobillm_weights::WeightsError;
@@ -123,4 +123,22 @@ pub enum ImportError {
     /// What was written is not a bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+}
+
+impl ImportError {
+    /// The same of `to`, if it is about something in `from`, which will not be there any more.
+    pub(crate) fn moved(mut self, from: &Path, to: &Path) -> Self {
+        if let Self::Write { path, .. }
+        | Self::Weights(
+            WeightsError::Write { path, .. }
+            | WeightsError::Read { path, .. }
+            | WeightsError::Damaged { path, .. }
+            | WeightsError::Tensor { path, .. },
+        ) = &mut self
+            && let Ok(inside) = path.strip_prefix(from)
+        {
+            *path = to.join(inside);
+        }
+        self
+    }
 }

@@ -23,7 +23,7 @@ use mobillm_gguf::{Gguf, GgufError, GgufFile};
 use mobillm_weights::WeightsError;
 
 use super::ImportError;
-use super::rope::{Scaling, frequencies};
+use super::rope::{Scaling, WIDEST_HEAD, frequencies};
 use super::source::{Source, TokenizerSource};
 use crate::network::{
     Activation, Attention, Embedding, FeedForward, Head, Network, Norm, NormKind, Placement,
@@ -60,9 +60,6 @@ const FOREIGN: [&str; 8] = [
     "residual_scale",
 ];
 
-/// Head widths up to this are believed.
-const WIDEST_HEAD: usize = 1 << 16;
-
 /// Reads all of the model in the file at `path` but its weights.
 ///
 /// # Errors
@@ -85,6 +82,7 @@ pub(super) fn model(path: &Path) -> Result<Source, ImportError> {
     let json = tokenizer::json(&gguf, info.vocabulary).map_err(wrong)?;
     let padding = gguf.unsigned("tokenizer.ggml.padding_token_id").map_err(wrong)?;
     Ok(Source {
+        path: path.to_owned(),
         info,
         network,
         // One that is too large for a token is refused as what it is: none of the vocabulary.
@@ -109,7 +107,7 @@ struct Description {
 }
 
 impl Description {
-    fn of(gguf: &Gguf<'_>) -> Result<Self, GgufError> {
+    fn of(gguf: &Gguf) -> Result<Self, GgufError> {
         let family = family(gguf)?;
         let keys = Keys { gguf, family: family.name };
         keys.check_foreign()?;
@@ -154,6 +152,7 @@ impl Description {
             final_norm: true,
             head: Some(Head::Vocabulary { tied: gguf.tensor("output.weight").is_none() }),
         };
+        let (own_outputs, language_head) = network.answers();
         let info = BackboneInfo {
             architecture: family.name.to_owned(),
             layers: keys.size("block_count")?,
@@ -161,8 +160,8 @@ impl Description {
             max_tokens: keys.max_tokens()?,
             vocabulary,
             pooling: keys.pooling()?,
-            own_outputs: None,
-            language_head: true,
+            own_outputs,
+            language_head,
             bundle: Fingerprint([0; 32]),
         };
         Ok(Self { family, network, info })
@@ -170,7 +169,7 @@ impl Description {
 }
 
 /// The family of a file that holds a whole model.
-fn family(gguf: &Gguf<'_>) -> Result<Family, GgufError> {
+fn family(gguf: &Gguf) -> Result<Family, GgufError> {
     let wrong = |key, problem: String| Err(GgufError::metadata(key, problem));
     if let Some(kind) = gguf.text("general.type")?.filter(|kind| *kind != "model") {
         return wrong("general.type", format!("is {kind:?}, expected \"model\""));
@@ -193,7 +192,7 @@ fn family(gguf: &Gguf<'_>) -> Result<Family, GgufError> {
 
 /// The metadata of one family, whose keys start with its name.
 struct Keys<'a> {
-    gguf: &'a Gguf<'a>,
+    gguf: &'a Gguf,
     family: &'static str,
 }
 
@@ -265,9 +264,13 @@ impl Keys<'_> {
         if theta <= 1.0 {
             return Err(self.wrong("rope.freq_base", format!("is {theta}, expected more than 1")));
         }
-        Ok(frequencies(head_width, theta as f32, self.scaling()?))
+        frequencies(head_width, theta as f32, self.scaling()?).map_err(|problem| {
+            let problem = format!("is {theta}, and with the factor of `rope.scaling` {problem}");
+            self.wrong("rope.freq_base", problem)
+        })
     }
 
+    /// How positions are stretched, as llama.cpp reads it: linearly unless the type says otherwise.
     fn scaling(&self) -> Result<Scaling, GgufError> {
         let positive = |name: &str| match self.number(name)? {
             Some(factor) if factor <= 0.0 => {
@@ -280,16 +283,13 @@ impl Keys<'_> {
             let problem = format!("is {factor}, but scores of attention cannot be scaled");
             return Err(self.wrong("rope.scaling.attn_factor", problem));
         }
-        // The name that it had before there were types.
-        let old = positive("rope.scale_linear")?.filter(|factor| *factor != 1.0);
-        match self.gguf.text(&self.key("rope.scaling.type"))? {
-            None => Ok(old.map_or(Scaling::None, |factor| Scaling::Linear { factor })),
-            Some("none") => Ok(Scaling::None),
-            Some("linear") => match positive("rope.scaling.factor")?.or(old) {
-                Some(factor) => Ok(Scaling::Linear { factor }),
-                None => Err(self.wrong("rope.scaling.factor", "is missing")),
-            },
-            Some(other) => {
+        // The second is the name that it had before there were types.
+        let factor = positive("rope.scaling.factor")?.or(positive("rope.scale_linear")?);
+        match (self.gguf.text(&self.key("rope.scaling.type"))?, factor) {
+            (Some("none"), _) | (None, None) => Ok(Scaling::None),
+            (Some("linear") | None, Some(factor)) => Ok(Scaling::Linear { factor }),
+            (Some("linear"), None) => Err(self.wrong("rope.scaling.factor", "is missing")),
+            (Some(other), _) => {
                 let problem = format!("is {other:?}, but only \"none\" and \"linear\" are known");
                 Err(self.wrong("rope.scaling.type", problem))
             }

@@ -15,7 +15,7 @@ use super::names::{Names, collect};
 use super::source::{Source, TokenizerSource};
 use super::{ImportError, bert, distilbert, gpt2, llama, opt, read, sentence};
 use crate::manifest::TOKENIZER;
-use crate::network::{Head, Network};
+use crate::network::Network;
 
 /// What a family's importer makes of a config.
 pub(super) struct Model {
@@ -79,6 +79,7 @@ pub(super) fn model(folder: &Path) -> Result<Source, ImportError> {
         );
     }
     let sentence = sentence::read(folder)?;
+    let (own_outputs, language_head) = network.answers();
     let limit = sentence.max_tokens.unwrap_or(sizes.max_tokens);
     let info = BackboneInfo {
         architecture: architecture.to_owned(),
@@ -87,17 +88,15 @@ pub(super) fn model(folder: &Path) -> Result<Source, ImportError> {
         max_tokens: limit.min(sizes.max_tokens),
         vocabulary: sizes.vocabulary,
         pooling: sentence.pooling.unwrap_or(sizes.pooling),
-        own_outputs: match network.head {
-            Some(Head::Classifier { outputs, .. }) => Some(outputs),
-            Some(Head::Vocabulary { .. }) | None => None,
-        },
-        language_head: matches!(network.head, Some(Head::Vocabulary { .. })),
+        own_outputs,
+        language_head,
         bundle: Fingerprint([0; 32]),
     };
     let tensors = collect(&network, &info, &names, &checkpoint)?;
     let tokenizer = tokenizer(&folder.join(TOKENIZER))?;
     let weights = WeightFormat::F32;
-    Ok(Source { info, network, padding, own_labels, weights, tokenizer, tensors })
+    let path = folder.to_owned();
+    Ok(Source { path, info, network, padding, own_labels, weights, tokenizer, tensors })
 }
 
 /// Reads the `tokenizer.json` at `path`.

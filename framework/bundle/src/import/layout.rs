@@ -16,6 +16,33 @@ pub(crate) struct Slot {
     pub(crate) optional: bool,
 }
 
+/// The name of a tensor in its parts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Name<'a> {
+    /// What comes before `.weight` or `.bias`, with N for the number of a layer.
+    pub(super) stem: String,
+    /// That number.
+    pub(super) layer: Option<&'a str>,
+    /// "weight" or "bias".
+    pub(super) end: &'a str,
+}
+
+impl<'a> Name<'a> {
+    /// The parts of `name`.
+    pub(super) fn of(name: &'a str) -> Option<Self> {
+        let (stem, end) = name.rsplit_once('.')?;
+        let layer = stem.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+        let number = layer.map(|(number, _)| number);
+        let stem = layer.map_or(stem.to_owned(), |(_, part)| format!("layers.N.{part}"));
+        Some(Self { stem, layer: number, end })
+    }
+}
+
+/// A foreign `stem` with the number of a layer in place of its N.
+pub(super) fn numbered(stem: &str, layer: Option<&str>) -> String {
+    layer.map_or(stem.to_owned(), |number| stem.replacen('N', number, 1))
+}
+
 /// All tensors of `network`, one after the other: a config may claim any number of layers.
 pub(crate) fn layout(network: &Network, info: &BackboneInfo) -> impl Iterator<Item = Slot> {
     let layers = (0..info.layers).flat_map(move |layer| layer_slots(network, info.hidden, layer));

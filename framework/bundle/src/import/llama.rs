@@ -44,6 +44,8 @@ struct LlamaConfig {
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
+    /// Left out it is 4096, and none only if it is null.
+    #[serde(default = "window")]
     sliding_window: Option<usize>,
     #[serde(default)]
     use_sliding_window: bool,
@@ -58,6 +60,10 @@ fn silu() -> String {
 
 fn epsilon() -> f32 {
     1e-6
+}
+
+fn window() -> Option<usize> {
+    Some(4096)
 }
 
 /// In what a relative differs.
@@ -138,7 +144,7 @@ impl LlamaConfig {
             return Ok(None);
         }
         let window = self.sliding_window.ok_or_else(|| {
-            config.wrong("`layer_types` has \"sliding_attention\", but `sliding_window` is missing")
+            config.wrong("`layer_types` has \"sliding_attention\", but `sliding_window` is null")
         })?;
         Ok(Some(window))
     }
@@ -151,7 +157,7 @@ impl LlamaConfig {
         }
         let first = self.max_window_layers.unwrap_or(28);
         let slides = self.use_sliding_window && first < self.num_hidden_layers;
-        Ok(slides.then(|| self.sliding_window.unwrap_or(4096)))
+        Ok(self.sliding_window.filter(|_| slides))
     }
 }
 

@@ -59,7 +59,10 @@ pub struct ImportOptions {
 /// fit together; if it has no weights in the format, tokenizer or residual stream that is needed; or if
 /// `out` exists or cannot be written.
 pub fn import(source: &Path, out: &Path, options: &ImportOptions) -> Result<Bundle, ImportError> {
-    let is = |kind: &str| source.extension().is_some_and(|name| name.eq_ignore_ascii_case(kind));
+    // A folder may be called anything.
+    let is = |kind: &str| {
+        !source.is_dir() && source.extension().is_some_and(|name| name.eq_ignore_ascii_case(kind))
+    };
     if is("onnx") {
         return onnx::import(source, out, options);
     }

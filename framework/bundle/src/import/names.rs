@@ -6,7 +6,7 @@ use mobillm_core::backbone::BackboneInfo;
 
 use super::ImportError;
 use super::checkpoint::{Checkpoint, View};
-use super::layout::{Slot, layout};
+use super::layout::{Name, Slot, layout, numbered};
 use super::source::SourceTensor;
 use crate::network::Network;
 
@@ -91,7 +91,9 @@ pub(super) fn collect(
             return Err(wrong(format!("is {got:?}, but config.json makes it {expected:?}")));
         }
         tensors.push(SourceTensor {
+            origin: found.clone(),
             name: slot.name,
+            blocks: None,
             read: checkpoint.reader(&found, view, &slot.shape),
             shape: slot.shape,
         });
@@ -115,9 +117,7 @@ pub(super) fn collect(
 impl Names {
     /// Name and view of `slot` in the checkpoint, if this family has it.
     fn origin(&self, slot: &Slot) -> Option<(String, View)> {
-        let (stem, kind) = slot.name.rsplit_once('.')?;
-        let layer = stem.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
-        let stem = layer.map_or(stem.to_owned(), |(_, part)| format!("layers.N.{part}"));
+        let Name { stem, layer, end } = Name::of(&slot.name)?;
         if slot.optional && !self.biases.has(&stem) {
             return None;
         }
@@ -125,13 +125,9 @@ impl Names {
         let (theirs, view) = match *origin {
             Origin::Same(theirs) => (theirs, View::Same),
             Origin::Third(theirs, part) => (theirs, View::Third(part)),
-            Origin::Transposed(theirs) if kind == "weight" => (theirs, View::Transposed),
+            Origin::Transposed(theirs) if end == "weight" => (theirs, View::Transposed),
             Origin::Transposed(theirs) => (theirs, View::Same),
         };
-        let theirs = match layer {
-            Some((number, _)) => theirs.replacen('N', number, 1),
-            None => theirs.to_owned(),
-        };
-        Some((format!("{theirs}.{kind}"), view))
+        Some((format!("{}.{end}", numbered(theirs, layer)), view))
     }
 }

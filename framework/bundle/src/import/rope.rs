@@ -14,7 +14,7 @@ use super::config::Config;
 use crate::network::Rotary;
 
 /// Head widths up to this are believed.
-const WIDEST_HEAD: usize = 1 << 16;
+pub(super) const WIDEST_HEAD: usize = 1 << 16;
 
 /// `transformers` 5 keeps all in `rope_parameters`; before, there were `rope_theta` and `rope_scaling`.
 #[derive(Deserialize)]
@@ -65,7 +65,9 @@ pub(super) fn rotary(config: &Config, head_width: usize) -> Result<Rotary, Impor
     if !(theta.is_finite() && theta > 1.0) {
         return Err(config.wrong(format!("`rope_theta` is {theta}, expected more than 1")));
     }
-    Ok(Rotary { frequencies: frequencies(head_width, theta, scaling) })
+    let frequencies = frequencies(head_width, theta, scaling)
+        .map_err(|problem| config.wrong(format!("rope parameters: {problem}")))?;
+    Ok(Rotary { frequencies })
 }
 
 impl RopeParameters {
@@ -105,9 +107,33 @@ impl RopeParameters {
 }
 
 /// Radians per position, in f32 as `transformers` computes them.
-pub(super) fn frequencies(head_width: usize, theta: f32, scaling: Scaling) -> Vec<f32> {
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn frequencies(
+    head_width: usize,
+    theta: f32,
+    scaling: Scaling,
+) -> Result<Vec<f32>, String> {
     let plain = |pair: usize| 1.0 / theta.powf((2 * pair) as f32 / head_width as f32);
-    (0..head_width / 2).map(|pair| scaling.of(plain(pair))).collect()
+    let frequencies: Vec<f32> = (0..head_width / 2).map(|pair| scaling.of(plain(pair))).collect();
+    check(&frequencies)?;
+    Ok(frequencies)
+}
+
+/// Checks that every pair turns: bases and factors beyond reason leave the range of f32.
+///
+/// # Errors
+/// If a frequency is zero, negative or not finite.
+pub(super) fn check(frequencies: &[f32]) -> Result<(), String> {
+    let turns = |frequency: &f32| frequency.is_finite() && *frequency > 0.0;
+    match frequencies.iter().position(|frequency| !turns(frequency)) {
+        None => Ok(()),
+        Some(pair) => Err(format!(
+            "pair {pair} of a head turns by {} a position, expected more than 0 and finite",
+            frequencies[pair]
+        )),
+    }
 }
 
 impl Scaling {
@@ -145,18 +171,32 @@ mod tests {
             low in 0.5_f32..2.0,
             span in 0.5_f32..4.0,
         ) {
-            let plain = frequencies(2 * pairs, theta, Scaling::None);
+            let plain = frequencies(2 * pairs, theta, Scaling::None).unwrap();
             prop_assert_eq!((plain.len(), plain[0]), (pairs, 1.0));
             prop_assert!(plain.is_sorted_by(|a, b| a > b));
             let llama3 = Scaling::Llama3 { factor, low, high: low + span, original: 8192.0 };
             for scaling in [Scaling::Linear { factor }, llama3] {
-                let scaled = frequencies(2 * pairs, theta, scaling);
+                let scaled = frequencies(2 * pairs, theta, scaling).unwrap();
                 for (scaled, plain) in scaled.iter().zip(&plain) {
                     prop_assert!(*scaled <= plain * 1.000_001);
                     prop_assert!(*scaled >= plain / factor * 0.999_999);
                 }
             }
         }
+    }
+
+    #[test]
+    fn frequencies_beyond_f32_are_refused() {
+        let of = |theta, scaling| frequencies(64, theta, scaling);
+        assert!(of(f32::MAX, Scaling::None).is_ok());
+        assert!(
+            of(f32::INFINITY, Scaling::None).unwrap_err().contains("pair 1 of a head turns by 0")
+        );
+        let linear = |theta, factor| of(theta, Scaling::Linear { factor });
+        assert!(linear(1e30, 3e38).unwrap_err().contains("turns by 0"));
+        assert!(linear(10_000.0, 1e-40).unwrap_err().contains("pair 0 of a head turns by inf"));
+        let llama3 = Scaling::Llama3 { factor: 1e-44, low: 1.0, high: 4.0, original: 8192.0 };
+        assert!(of(10_000.0, llama3).unwrap_err().contains("turns by inf"));
     }
 
     #[test]

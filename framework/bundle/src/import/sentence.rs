@@ -1,10 +1,12 @@
 //! What `sentence-transformers` keeps beside a model: which tokens make up a sentence, and how
 //! many a sentence may have.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use mobillm_core::backbone::Pooling;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{ImportError, read_json};
 
@@ -21,16 +23,12 @@ struct Module {
     r#type: String,
 }
 
-/// `1_Pooling/config.json`: one of the modes is true.
-#[derive(Deserialize)]
-struct PoolingModes {
-    #[serde(default)]
-    pooling_mode_cls_token: bool,
-    #[serde(default)]
-    pooling_mode_mean_tokens: bool,
-    #[serde(default)]
-    pooling_mode_lasttoken: bool,
-}
+/// The ways of pooling that are known, by their keys in `1_Pooling/config.json`.
+const MODES: [(&str, Pooling); 3] = [
+    ("pooling_mode_cls_token", Pooling::FirstToken),
+    ("pooling_mode_mean_tokens", Pooling::Mean),
+    ("pooling_mode_lasttoken", Pooling::LastToken),
+];
 
 #[derive(Deserialize)]
 struct Limits {
@@ -60,21 +58,27 @@ pub(super) fn read(folder: &Path) -> Result<Sentence, ImportError> {
     Ok(sentence)
 }
 
+/// The one way of pooling that is on: several are put side by side.
 fn pooling(path: &Path) -> Result<Pooling, ImportError> {
-    let modes: PoolingModes = read_json(path)?;
-    let chosen = [
-        (modes.pooling_mode_cls_token, Pooling::FirstToken),
-        (modes.pooling_mode_mean_tokens, Pooling::Mean),
-        (modes.pooling_mode_lasttoken, Pooling::LastToken),
-    ];
-    let mut chosen = chosen.into_iter().filter(|(on, _)| *on);
-    match (chosen.next(), chosen.next()) {
-        (Some((_, pooling)), None) => Ok(pooling),
-        _ => Err(ImportError::Config {
+    let keys: BTreeMap<String, Value> = read_json(path)?;
+    let on = |(key, value): &(&String, &Value)| {
+        key.starts_with("pooling_mode_") && **value != Value::Bool(false)
+    };
+    let chosen: Vec<_> = keys.iter().filter(on).collect();
+    let known = match chosen[..] {
+        [(key, Value::Bool(true))] => MODES.iter().find(|(mode, _)| mode == key),
+        _ => None,
+    };
+    known.map(|(_, pooling)| *pooling).ok_or_else(|| {
+        let chosen: Vec<String> =
+            chosen.iter().map(|(key, value)| format!("`{key}`: {value}")).collect();
+        let got = if chosen.is_empty() { "nothing".to_owned() } else { chosen.join(", ") };
+        ImportError::Config {
             path: path.to_owned(),
-            problem: "expected exactly one of pooling_mode_cls_token, pooling_mode_mean_tokens \
-                      and pooling_mode_lasttoken to be true; other ways of pooling are not known"
-                .to_owned(),
-        }),
-    }
+            problem: format!(
+                "pools by {got}, expected exactly one of {} to be true; other ways are not known",
+                MODES.map(|(key, _)| format!("`{key}`")).join(", ")
+            ),
+        }
+    })
 }

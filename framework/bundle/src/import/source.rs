@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mobillm_core::backbone::BackboneInfo;
-use mobillm_weights::{Blocks, WeightFormat};
+use mobillm_weights::{Blocks, Encoding, WeightFormat};
 
 use super::ImportError;
 use super::layout::layout;
@@ -13,6 +13,8 @@ use crate::tokenizer::BundleTokenizer;
 /// A foreign model in our own terms: its dimensions, its computation, and its tensors by the names of
 /// [`network`](crate::network). No weight is in memory yet.
 pub(crate) struct Source {
+    /// The file or folder that it comes from, for errors.
+    pub(crate) path: PathBuf,
     /// Dimensions; `own_outputs` and `language_head` follow from the network's head, and `bundle` is
     /// all zeros.
     pub(crate) info: BackboneInfo,
@@ -38,12 +40,16 @@ pub(crate) struct TokenizerSource {
     pub(crate) json: Vec<u8>,
 }
 
-/// A tensor that is read when it is needed, so that no two large ones are in memory.
+/// A tensor that is read when it is needed, so that one matrix and its encoding are in memory at a time.
 pub(crate) struct SourceTensor {
+    /// Its name in the source, for errors.
+    pub(crate) origin: String,
     /// Its name in [`network`](crate::network).
     pub(crate) name: String,
     /// Its shape there.
     pub(crate) shape: Vec<usize>,
+    /// The blocks that it is read as, if the source says so; else it is read as f32.
+    pub(crate) blocks: Option<Encoding>,
     /// Reads its values.
     pub(crate) read: Box<dyn Fn() -> Result<Values, ImportError>>,
 }

@@ -51,7 +51,7 @@ pub(super) fn pull(arguments: &Arguments, pull: &PullArguments) -> Outcome {
 /// Fetches `name`; a model is also made a bundle of, which is what configs mean by its name.
 fn fetch(cache: &Cache, name: &str, watcher: &Watcher) -> Result<std::path::PathBuf, CommandError> {
     let bar = watcher.bar(name, 0, "bytes");
-    let model = PulledModel::named(name);
+    let model = PulledModel::named(name)?;
     let item = model.as_ref().map_or(name, |model| model.item);
     let path = mobillm_pull::pull(cache, item, &mut |progress| {
         let stage = match progress.stage {

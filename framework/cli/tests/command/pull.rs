@@ -12,7 +12,8 @@ use crate::setup::{Running, Setup, failed};
 fn without_a_name_it_lists_what_there_is() {
     let setup = Setup::new();
     let list = setup.succeeds(&["pull"]);
-    for name in ["onnxruntime", "libtorch", "all-minilm-l6-v2", "smollm2-135m-instruct", "sms-spam"] {
+    for name in ["onnxruntime", "libtorch", "all-minilm-l6-v2", "smollm2-135m-instruct", "sms-spam"]
+    {
         let lines = || list.lines().filter(|line| line.split_whitespace().next() == Some(name));
         assert_eq!(lines().count(), 1, "{name} in:\n{list}");
     }

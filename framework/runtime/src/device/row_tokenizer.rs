@@ -4,6 +4,8 @@ use mobillm_bundle::{Bundle, BundleError, BundleTokenizer, Encoded};
 use mobillm_task::TaskConfig;
 use mobillm_task::prompt::Template;
 
+use crate::error::RunError;
+
 /// The model's tokenizer and the task's prompt.
 #[derive(Debug, Clone)]
 pub struct RowTokenizer {
@@ -16,14 +18,14 @@ impl RowTokenizer {
     /// takes.
     ///
     /// # Errors
-    /// If the tokenizer's file cannot be used, or `max_tokens` leaves no room for text.
+    /// If the tokenizer's file or the template cannot be used, or `max_tokens` leaves no room for text.
     pub fn new(
         bundle: &Bundle,
         task: &TaskConfig,
         max_tokens: Option<usize>,
-    ) -> Result<Self, BundleError> {
-        // A config whose template cannot be read is refused long before.
-        let template = task.prompt.as_ref().and_then(|prompt| prompt.template().ok());
+    ) -> Result<Self, RunError> {
+        let template = task.prompt.as_ref().map(|prompt| prompt.template());
+        let template = template.transpose().map_err(RunError::Template)?;
         Ok(Self { tokenizer: bundle.tokenizer(max_tokens)?, template })
     }
 
@@ -31,7 +33,7 @@ impl RowTokenizer {
     /// template around them.
     ///
     /// # Errors
-    /// If a part of the text has no token, or the template alone is too long.
+    /// If the tokenizer has no token for a part of the text, or the template leaves no room for any of it.
     pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded, BundleError> {
         match &self.template {
             None => self.tokenizer.encode(text, pair),

@@ -97,7 +97,6 @@ fn a_template_longer_than_the_model_takes_is_refused() {
     let loaded = setup.load(&with(&model, &[prompt, "device.max_tokens=4"]));
     let assembly = Assembly::new(&loaded, &setup.environment).unwrap();
     let notes = Notes::default();
-    let error =
-        prepare_data(&loaded, &setup.environment, &assembly, &notes.watch()).err().unwrap();
+    let error = prepare_data(&loaded, &setup.environment, &assembly, &notes.watch()).err().unwrap();
     assert!(error.to_string().contains("the template of `task.prompt`"), "{error}");
 }

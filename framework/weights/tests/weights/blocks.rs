@@ -105,6 +105,22 @@ fn blocks_that_no_kernel_knows_are_refused() {
 }
 
 #[test]
+fn every_value_has_a_code() {
+    for codes in [0, 127, 129] {
+        let blocks = Blocks::from_codes(Bits::Four, 32, SHAPE, vec![0; codes], vec![0.0; 4], None);
+        says(blocks.unwrap_err(), &["2 x 64", &format!("{codes} codes")]);
+    }
+}
+
+#[test]
+fn a_code_of_more_bits_is_refused() {
+    let mut codes = vec![15; 128];
+    codes[77] = 16;
+    let blocks = Blocks::from_codes(Bits::Four, 32, SHAPE, codes, vec![1.0; 4], None);
+    says(blocks.unwrap_err(), &["2 x 64", "the code 16", "4 bits"]);
+}
+
+#[test]
 fn scales_that_are_not_finite_are_refused_where_they_are() {
     let mut scales = vec![1.0; 4];
     scales[3] = f32::NAN;
@@ -121,5 +137,6 @@ fn scales_that_are_not_finite_are_refused_where_they_are() {
 fn int8_rows_of_another_size_are_refused() {
     says(Int8Rows::new([2, 3], vec![0; 5], vec![1.0; 2]).unwrap_err(), &["5 codes", "6"]);
     says(Int8Rows::new([2, 3], vec![0; 6], vec![1.0; 3]).unwrap_err(), &["3 scales", "2 x 3"]);
-    assert_eq!(Int8Rows::new([2, 3], vec![1; 6], vec![1.0, 2.0]).unwrap().dequantize().len(), 6);
+    let matrix = Int8Rows::new([2, 3], vec![1; 6], vec![1.0, 2.0]).unwrap();
+    assert_eq!((matrix.view().rows, matrix.view().columns), (2, 3));
 }

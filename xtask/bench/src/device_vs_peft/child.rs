@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::Error;
 
+/// Between two looks at a child, which take time from what it does.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// What a child that has ended said and took.
 pub struct Ended {
     /// Its standard output.
@@ -36,7 +39,8 @@ pub fn run(command: &mut Command, input: &str, most: u64) -> Result<Outcome, Err
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot run {program}: {error}"))?;
-    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (mut stdin, stdout, stderr) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         // A child that fails early does not read its input; its status says so.
         scope.spawn(move || stdin.as_mut().map(|stdin| stdin.write_all(input.as_bytes())));
@@ -80,7 +84,7 @@ fn watch(child: &mut Child, most: u64) -> Result<Option<u64>, Error> {
             child.kill()?;
             return Ok(None);
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(LOOK);
     }
     Ok(Some(peak))
 }

@@ -58,8 +58,8 @@ impl Model {
     }
 
     /// The SMS messages, put to the model as if they were reviews: rows of real length for whoever counts
-    /// tokens and bytes. `sets` are laid over it.
-    pub fn messages(&self, format: WeightFormat, sets: &[&str]) -> Result<Loaded, Error> {
+    /// tokens and bytes.
+    pub fn messages(&self, format: WeightFormat) -> Result<Loaded, Error> {
         let [negative, positive] = LABEL_WORDS;
         let text = format!(
             r#"schema = 1
@@ -84,7 +84,6 @@ impl Model {
         );
         let path = self.folder.path().join("messages.toml");
         fs::write(&path, text)?;
-        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
-        Ok(Config::load(&path, &sets, &self.environment.registry)?)
+        Ok(Config::load(&path, &[], &self.environment.registry)?)
     }
 }

@@ -52,10 +52,9 @@ def logits(model, batch, labels, lean):
     if not lean:
         scores = model(input_ids=batch["ids"], attention_mask=batch["mask"]).logits
         return scores[torch.arange(len(scores)), batch["last"]][:, labels].float()
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = inner.get_decoder()(input_ids=batch["ids"], attention_mask=batch["mask"]).last_hidden_state
+    hidden = model.get_decoder()(input_ids=batch["ids"], attention_mask=batch["mask"]).last_hidden_state
     last = hidden[torch.arange(len(hidden)), batch["last"]]
-    return last.float() @ inner.get_output_embeddings().weight[labels].float().T
+    return last.float() @ model.get_output_embeddings().weight[labels].float().T
 
 
 def tensors(batch):

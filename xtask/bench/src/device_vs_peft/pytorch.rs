@@ -22,6 +22,8 @@ pub enum Mode {
     ForwardBf16,
     /// A step of LoRA, rank 8 on queries and values.
     Lora,
+    /// A step that moves all weights.
+    Full,
 }
 
 impl Mode {
@@ -30,6 +32,7 @@ impl Mode {
             Self::Forward => "forward",
             Self::ForwardBf16 => "forward-bf16",
             Self::Lora => "lora",
+            Self::Full => "full",
         }
     }
 }

@@ -16,7 +16,7 @@ const GB: f64 = 1e9;
 const BATCH: usize = 16;
 /// Tokens of a row, of the smaller and of the larger model.
 const TOKENS: [usize; 2] = [256, 32];
-/// What LoRA may have: about what this machine has.
+/// What LoRA may have before it is stopped.
 const MOST: u64 = 20_000_000_000;
 /// The rows of one batch, and a fifth as many held out.
 const ROWS: usize = BATCH + BATCH / 4;
@@ -34,7 +34,8 @@ pub fn figures() -> Result<Vec<Figure>, Error> {
         }
     };
     let large = self::device(&RandomOpt::opt_6_7b(WeightFormat::Q4), TOKENS[1])? as f64;
-    let note = |tokens: usize| format!("q4, random weights, {BATCH} x {tokens} tokens, all taps, nf4");
+    let note =
+        |tokens: usize| format!("q4, random weights, {BATCH} x {tokens} tokens, all taps, nf4");
     Ok(vec![
         Figure::new("peak memory of the device, OPT-1.3B's shape", device / GB, "GB")
             .at_most(1.8)

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use mobillm::assembly::Assembly;
+use mobillm::device::Prepared;
 use mobillm::device::own::prior;
 use mobillm::device::taps::{MicroBatch, TapPath};
-use mobillm::device::Prepared;
 use mobillm::pipeline::prepare_data;
 use mobillm_core::backbone::{Backbone, BackboneContext, ForwardContext, Tap, TokenBatch, Tokens};
 use mobillm_core::privacy::Purpose;
@@ -38,7 +38,7 @@ struct Device<'a> {
 
 impl<'a> Device<'a> {
     fn new(model: &Model, assembly: &'a Assembly, prepared: &Prepared) -> Result<Self, Error> {
-        let loaded = model.messages(WeightFormat::Int8, &[])?;
+        let loaded = model.messages(WeightFormat::Int8)?;
         let own = assembly.own(prior(&assembly.objective, &prepared.train.truths));
         let path = assembly.tap_path(&loaded.config, &model.environment, own)?;
         let context = BackboneContext {
@@ -64,6 +64,12 @@ impl<'a> Device<'a> {
             })?;
         }
         Ok(began.elapsed().as_secs_f64())
+    }
+
+    /// Seconds of the quickest of some rounds with taps.
+    fn quickest(&mut self, batches: &[Vec<&Tokens>]) -> Result<f64, Error> {
+        (0..ROUNDS)
+            .try_fold(f64::INFINITY, |quickest: f64, _| Ok(quickest.min(self.with_taps(batches)?)))
     }
 
     /// Seconds for the same batches without taps.
@@ -100,17 +106,25 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// What PyTorch took in each of its ways.
-struct Theirs {
-    forward: Taken,
-    bf16: Taken,
-    lora: Taken,
-    lean: Taken,
+/// What both sides took, one after the other.
+struct Turn {
+    /// Seconds of the device's quickest round.
+    ours: f64,
+    theirs: Taken,
+}
+
+/// A turn with each of PyTorch's ways.
+struct Turns {
+    forward: Turn,
+    bf16: Turn,
+    lora: Turn,
+    full: Turn,
+    lean: Turn,
 }
 
 /// What PyTorch took for LoRA, and the speed figures.
 pub fn figures(model: &Model) -> Result<(Vec<Figure>, Taken), Error> {
-    let loaded = model.messages(WeightFormat::Int8, &[])?;
+    let loaded = model.messages(WeightFormat::Int8)?;
     let assembly = Assembly::new(&loaded, &model.environment)?;
     let prepared = prepare_data(&loaded, &model.environment, &assembly, &unobserved())?;
     let rows = Rows::new(&prepared);
@@ -127,63 +141,57 @@ pub fn figures(model: &Model) -> Result<(Vec<Figure>, Taken), Error> {
     let mut device = Device::new(model, &assembly, &prepared)?;
     device.with_taps(&rows.unsorted)?;
 
-    // Both sides take turns; each shows what it does when it has the machine.
-    let mut ours = f64::INFINITY;
-    let mut turn = |mode, lean| -> Result<Taken, Error> {
-        for _ in 0..ROUNDS {
-            ours = ours.min(device.with_taps(&rows.unsorted)?);
-        }
-        pytorch.run(mode, lean, ROUNDS, u64::MAX)?.ok_or_else(|| "it has no limit".into())
+    // Both sides take turns, with as many tries each: the quickest is what a side does undisturbed.
+    let mut turn = |mode, lean| -> Result<Turn, Error> {
+        let ours = device.quickest(&rows.unsorted)?;
+        let theirs = pytorch.run(mode, lean, ROUNDS, u64::MAX)?.ok_or("it has no limit")?;
+        Ok(Turn { ours, theirs })
     };
-    let theirs = Theirs {
+    let turns = Turns {
         forward: turn(Mode::Forward, false)?,
         bf16: turn(Mode::ForwardBf16, false)?,
         lora: turn(Mode::Lora, false)?,
+        full: turn(Mode::Full, false)?,
         lean: turn(Mode::Forward, true)?,
     };
-    let sorted = (0..ROUNDS).try_fold(f64::INFINITY, |quickest, _| {
-        Ok::<_, Error>(quickest.min(device.with_taps(&rows.sorted)?))
-    })?;
-    let mut figures = against(&rows, ours, sorted, &theirs);
+    let unsorted = device.quickest(&rows.unsorted)?;
+    let sorted = device.quickest(&rows.sorted)?;
+    let mut figures = against(&rows, &turns);
+    figures.push(
+        Figure::new("tokens/s, sorted by length over as they come", unsorted / sorted, "times")
+            .note(format!("the device alone: {:.0} tokens/s sorted", rows.tokens as f64 / sorted)),
+    );
     figures.push(cost_of_taps(&mut device, &rows)?);
-    Ok((figures, theirs.lora))
+    Ok((figures, turns.lora.theirs))
 }
 
-fn against(rows: &Rows<'_>, ours: f64, sorted: f64, theirs: &Theirs) -> Vec<Figure> {
+fn against(rows: &Rows<'_>, turns: &Turns) -> Vec<Figure> {
     let rate = |seconds: f64| rows.tokens as f64 / seconds;
     let padded: usize = rows
         .unsorted
         .iter()
         .map(|batch| batch.len() * batch.iter().map(|row| row.ids.len()).max().unwrap_or(0))
         .sum();
-    let words = LABEL_WORDS.map(|word| format!("{word:?}")).join(" and ");
-    let note = format!(
-        "SmolLM2 in int8, 31 taps, nf4, against PyTorch in f32: {:.0} over {:.0} tokens/s; {} rows in \
-         batches of {BATCH} as they come, {} tokens, {padded} with padding; the quickest of {ROUNDS} \
-         rounds or more on each side, in turns",
-        rate(ours),
-        rate(theirs.forward.quickest()),
-        ROWS,
+    let figure = |what: &str, turn: &Turn, more: &str| {
+        let theirs = turn.theirs.quickest();
+        let note = format!("{:.0} over {:.0} tokens/s{more}", rate(turn.ours), rate(theirs));
+        Figure::new(format!("tokens/s, device over {what}"), theirs / turn.ours, "times").note(note)
+    };
+    let how = format!(
+        "; SmolLM2 in int8, 31 taps, nf4, against PyTorch in f32; {ROWS} rows in batches of {BATCH} as they \
+         come, {} tokens, {padded} with padding; the quickest of {ROUNDS} rounds on each side",
         rows.tokens,
     );
-    let faster = |taken: &Taken| taken.quickest() / ours;
+    let words = LABEL_WORDS.map(|word| format!("{word:?}")).join(" and ");
+    let lean = format!(
+        ", which scores {words} at the last token only; PyTorch's users score every word at every token"
+    );
     vec![
-        Figure::new("tokens/s, device over PyTorch's forward", faster(&theirs.forward), "times")
-            .at_least(2.0)
-            .note(note),
-        Figure::new("tokens/s, device over a step of LoRA", faster(&theirs.lora), "times")
-            .at_least(5.0)
-            .note(format!("rank 8 on queries and values: {:.0} tokens/s", rate(theirs.lora.quickest()))),
-        Figure::new("tokens/s, device over PyTorch's forward in bf16", faster(&theirs.bf16), "times")
-            .note(format!("{:.0} tokens/s", rate(theirs.bf16.quickest()))),
-        Figure::new("tokens/s, device over a lean forward of PyTorch", faster(&theirs.lean), "times")
-            .note(format!(
-                "f32, scoring {words} at the last token only, where PyTorch's users score every word at \
-                 every token: {:.0} tokens/s",
-                rate(theirs.lean.quickest())
-            )),
-        Figure::new("tokens/s, sorted by length over as they come", ours / sorted, "times")
-            .note(format!("the device alone: {:.0} tokens/s sorted", rate(sorted))),
+        figure("PyTorch's forward", &turns.forward, &how).at_least(2.0),
+        figure("a step of LoRA", &turns.lora, ", rank 8 on queries and values").at_least(5.0),
+        figure("a step of full fine-tuning", &turns.full, ""),
+        figure("PyTorch's forward in bf16", &turns.bf16, ""),
+        figure("a lean forward of PyTorch", &turns.lean, &lean),
     ]
 }
 

@@ -19,7 +19,7 @@ const COMPLETE: &str = "mobillm-complete";
 pub fn python() -> Result<PathBuf, Error> {
     let name = format!("peft-{}", PACKAGES.map(|package| package.replace("==", "-")).join("-"));
     let folder = Cache::user()?.path().join("python").join(name);
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let python = folder.join("bin/python");
     let complete = folder.join(COMPLETE);
     if complete.exists() {
         return Ok(python);

@@ -44,8 +44,7 @@ const fn llama3(name: &'static str) -> Split {
 }
 
 /// All that are known.
-const SPLITS: [Split; 10] = [
-    plain("default", Kind::Gpt2),
+const SPLITS: [Split; 9] = [
     plain("gpt-2", Kind::Gpt2),
     plain("smollm", Kind::Digits),
     plain("starcoder", Kind::Digits),
@@ -58,12 +57,13 @@ const SPLITS: [Split; 10] = [
 ];
 
 impl Split {
-    /// The split of that name; files from before there were names have none.
+    /// The split of that name. Files that name none, or "default", are split by an expression of
+    /// llama.cpp's own, whatever the model was trained with.
     pub(super) fn of(name: Option<&str>) -> Result<Self, String> {
-        let name = name.unwrap_or("default");
-        SPLITS.into_iter().find(|split| split.name == name).ok_or_else(|| {
+        SPLITS.into_iter().find(|split| Some(split.name) == name).ok_or_else(|| {
             let known = SPLITS.map(|split| format!("{:?}", split.name)).join(", ");
-            format!("is {name:?}, but only {known} are known; {}", super::tokenizer::INSTEAD)
+            let got = name.map_or("missing".to_owned(), |name| format!("{name:?}"));
+            format!("is {got}, but only {known} are known; {}", super::tokenizer::INSTEAD)
         })
     }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use mobillm_core::backbone::BackboneInfo;
 use mobillm_gguf::{Blocks, Gguf, GgufError, GgufFile, TensorInfo, TensorType};
-use mobillm_weights::{Bits, WeightFormat};
+use mobillm_weights::{Bits, Encoding, WeightFormat};
 
 use super::{Family, damaged};
 use crate::import::ImportError;
-use crate::import::layout::{Slot, layout};
+use crate::import::layout::{Name, Slot, layout, numbered};
+use crate::import::rope;
 use crate::import::source::{SourceTensor, Values};
 use crate::network::{Network, Rotary};
 
@@ -37,19 +38,16 @@ const STEMS: [(&str, &str); 14] = [
 
 /// GGUF's name of one of our tensors.
 fn origin(name: &str) -> Option<String> {
-    let (stem, end) = name.rsplit_once('.')?;
-    let layer = stem.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
-    let stem = layer.map_or(stem.to_owned(), |(_, part)| format!("layers.N.{part}"));
+    let Name { stem, layer, end } = Name::of(name)?;
     let (_, theirs) = STEMS.iter().find(|(ours, _)| *ours == stem)?;
-    let number = layer.map_or("N", |(number, _)| number);
-    Some(format!("{}.{end}", theirs.replacen('N', number, 1)))
+    Some(format!("{}.{end}", numbered(theirs, layer)))
 }
 
 /// The tensors of `network`, in the order of its layout. No weight is read yet.
 pub(super) fn collect(
     path: &Path,
     file: &Arc<GgufFile>,
-    gguf: &Gguf<'_>,
+    gguf: &Gguf,
     family: Family,
     network: &Network,
     info: &BackboneInfo,
@@ -71,6 +69,8 @@ pub(super) fn collect(
         }
         tensors.push(SourceTensor {
             read: reader(path, file, tensor, heads(family, network, &slot)),
+            origin: theirs.clone(),
+            blocks: blocks_in(tensor),
             name: slot.name,
             shape: slot.shape,
         });
@@ -122,6 +122,18 @@ fn reader(
     })
 }
 
+/// What [`blocks_of`] makes of the matrix `tensor`, if it is in blocks: its type alone says so.
+fn blocks_in(tensor: &TensorInfo) -> Option<Encoding> {
+    let (bits, block, offsets) = match tensor.kind() {
+        TensorType::F32 | TensorType::F16 | TensorType::Bf16 => return None,
+        TensorType::Q8_0 => (Bits::Eight, 32, false),
+        TensorType::Q6K => (Bits::Eight, 16, false),
+        TensorType::Q4_0 => (Bits::Four, 32, false),
+        TensorType::Q4_1 | TensorType::Q4K => (Bits::Four, 32, true),
+    };
+    (tensor.shape().len() == 2).then_some(Encoding::Blocks { bits, block, offsets })
+}
+
 fn blocks_of(blocks: Blocks, heads: Option<usize>) -> Result<mobillm_weights::Blocks, String> {
     let Blocks { bits, block, rows, columns, quants, scales, offsets } = blocks;
     let bits = if bits == 4 { Bits::Four } else { Bits::Eight };
@@ -147,7 +159,7 @@ fn apart<T: Copy>(values: Vec<T>, rows: usize, heads: Option<usize>) -> Vec<T> {
 /// Divides the frequencies of `rotary` by the numbers that the file has for that, if it has any.
 pub(super) fn divide_frequencies(
     file: &GgufFile,
-    gguf: &Gguf<'_>,
+    gguf: &Gguf,
     rotary: &mut Rotary,
 ) -> Result<(), GgufError> {
     let Some(tensor) = gguf.tensor(FACTORS) else { return Ok(()) };
@@ -162,11 +174,11 @@ pub(super) fn divide_frequencies(
         }
         *frequency /= factor;
     }
-    Ok(())
+    rope::check(&rotary.frequencies).or_else(wrong)
 }
 
 /// The format that most weights of the file are nearest to.
-pub(super) fn format(gguf: &Gguf<'_>) -> WeightFormat {
+pub(super) fn format(gguf: &Gguf) -> WeightFormat {
     let formats = [WeightFormat::F32, WeightFormat::F16, WeightFormat::Q8, WeightFormat::Q4];
     let of = |kind: TensorType| match kind {
         // f16 cannot hold all numbers of bf16.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use mobillm_gguf::{Gguf, GgufError, Value};
+use mobillm_gguf::{Array, Gguf, GgufError};
 use serde_json::{Map, json};
 
 use super::merges;
@@ -44,7 +44,7 @@ impl Kind {
 ///
 /// # Errors
 /// If the tokenizer is of an unknown kind, contradicts itself, or has another number of tokens.
-pub(super) fn json(gguf: &Gguf<'_>, embedded: usize) -> Result<Vec<u8>, GgufError> {
+pub(super) fn json(gguf: &Gguf, embedded: usize) -> Result<Vec<u8>, GgufError> {
     const MODEL: &str = "tokenizer.ggml.model";
     let vocabulary = Vocabulary::of(gguf, embedded)?;
     let (parts, begins) = match gguf.text(MODEL)? {
@@ -81,7 +81,7 @@ struct Parts {
 }
 
 /// Byte pairs over bytes, and whether texts start with a token of their own if the file does not say.
-fn byte_pairs(gguf: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<(Parts, bool), GgufError> {
+fn byte_pairs(gguf: &Gguf, vocabulary: &Vocabulary<'_>) -> Result<(Parts, bool), GgufError> {
     const PRE: &str = "tokenizer.ggml.pre";
     let split = Split::of(gguf.text(PRE)?).map_err(|problem| GgufError::metadata(PRE, problem))?;
     let merges = texts(gguf, MERGES)?.ok_or_else(|| GgufError::metadata(MERGES, "is missing"))?;
@@ -107,10 +107,7 @@ fn byte_pairs(gguf: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<(Parts, bo
 }
 
 /// Byte pairs of SentencePiece: spaces are U+2581, and one stands before the text.
-fn sentence_piece(
-    gguf: &Gguf<'_>,
-    vocabulary: &Vocabulary<'_>,
-) -> Result<(Parts, bool), GgufError> {
+fn sentence_piece(gguf: &Gguf, vocabulary: &Vocabulary<'_>) -> Result<(Parts, bool), GgufError> {
     let prefixed = gguf.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     let scores = numbers(gguf, SCORES)?.ok_or_else(|| GgufError::metadata(SCORES, "is missing"))?;
     same_length(SCORES, scores.len(), vocabulary.tokens.len())?;
@@ -163,7 +160,7 @@ struct Vocabulary<'a> {
 }
 
 impl<'a> Vocabulary<'a> {
-    fn of(gguf: &Gguf<'a>, embedded: usize) -> Result<Self, GgufError> {
+    fn of(gguf: &'a Gguf, embedded: usize) -> Result<Self, GgufError> {
         let tokens = texts(gguf, TOKENS)?
             .ok_or_else(|| GgufError::metadata(TOKENS, format!("is missing; {INSTEAD}")))?;
         if tokens.len() != embedded {
@@ -218,11 +215,7 @@ impl<'a> Vocabulary<'a> {
     }
 
     /// What puts tokens before and behind texts.
-    fn post_processor(
-        &self,
-        gguf: &Gguf<'_>,
-        begins: bool,
-    ) -> Result<serde_json::Value, GgufError> {
+    fn post_processor(&self, gguf: &Gguf, begins: bool) -> Result<serde_json::Value, GgufError> {
         let begin = gguf.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(begins);
         let end = gguf.flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
         let token = |asked: bool, key: &str| match asked {
@@ -257,7 +250,7 @@ impl<'a> Vocabulary<'a> {
     }
 
     /// The token whose id is at `key`.
-    fn token(&self, gguf: &Gguf<'_>, key: &str) -> Result<(usize, &'a str), GgufError> {
+    fn token(&self, gguf: &Gguf, key: &str) -> Result<(usize, &'a str), GgufError> {
         let wrong = |problem: String| GgufError::metadata(key, problem);
         let id = gguf.unsigned(key)?.ok_or_else(|| wrong("is missing".to_owned()))?;
         let found = usize::try_from(id).ok().and_then(|at| Some((at, *self.tokens.get(at)?)));
@@ -281,34 +274,28 @@ fn same_length(key: &str, length: usize, tokens: usize) -> Result<(), GgufError>
 }
 
 /// The texts of the array `key`, if it is there.
-fn texts<'a>(gguf: &Gguf<'a>, key: &str) -> Result<Option<Vec<&'a str>>, GgufError> {
-    elements(gguf, key, "text", |value| match value {
-        Value::Text(text) => Some(text),
-        _ => None,
-    })
+fn texts<'a>(gguf: &'a Gguf, key: &str) -> Result<Option<Vec<&'a str>>, GgufError> {
+    gguf.array(key)?
+        .map(|array| match array {
+            Array::Text(texts) => Ok(texts.iter().map(String::as_str).collect()),
+            _ => Err(GgufError::metadata(key, "has other elements than texts")),
+        })
+        .transpose()
 }
 
 /// The numbers of the array `key`, if it is there.
-fn numbers(gguf: &Gguf<'_>, key: &str) -> Result<Option<Vec<f64>>, GgufError> {
-    elements(gguf, key, "a number", |value| match value {
-        Value::Unsigned(number) => Some(number as f64),
-        Value::Signed(number) => Some(number as f64),
-        Value::Float(number) => Some(number).filter(|number| !number.is_nan()),
-        _ => None,
-    })
-}
-
-fn elements<'a, T>(
-    gguf: &Gguf<'a>,
-    key: &str,
-    expected: &str,
-    read: impl Fn(Value<'a>) -> Option<T>,
-) -> Result<Option<Vec<T>>, GgufError> {
+fn numbers(gguf: &Gguf, key: &str) -> Result<Option<Vec<f64>>, GgufError> {
     let Some(array) = gguf.array(key)? else { return Ok(None) };
-    let read = |(index, value)| {
-        read(value).ok_or_else(|| {
-            GgufError::metadata(format!("{key}[{index}]"), format!("is not {expected}"))
-        })
+    let numbers: Vec<f64> = match array {
+        Array::Unsigned(numbers) => numbers.iter().map(|&number| number as f64).collect(),
+        Array::Signed(numbers) => numbers.iter().map(|&number| number as f64).collect(),
+        Array::Float(numbers) => numbers.clone(),
+        Array::Bool(_) | Array::Text(_) => {
+            return Err(GgufError::metadata(key, "has other elements than numbers"));
+        }
     };
-    array.values().enumerate().map(read).collect::<Result<_, _>>().map(Some)
+    match numbers.iter().position(|number| number.is_nan()) {
+        None => Ok(Some(numbers)),
+        Some(at) => Err(GgufError::metadata(format!("{key}[{at}]"), "is not a number")),
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -38,9 +40,8 @@ pub(super) fn write(
         }
     }
     let path = folder.join(WEIGHTS);
-    let failed =
-        |error| ImportError::Write { path: path.clone(), source: std::io::Error::other(error) };
-    safetensors::serialize_to_file(stored, None, &path).map_err(failed)?;
+    write_file(&path, stored)
+        .map_err(|source| ImportError::Write { path: path.clone(), source })?;
     let written = WeightsFile::open(&path)?;
     for tensor in &mut graph.initializer {
         if tensor.data_location == i32::from(DataLocation::External) {
@@ -55,6 +56,14 @@ pub(super) fn write(
         }
     }
     Ok(())
+}
+
+/// Writes the safetensors file `path`, which whoever may read new files can read: safetensors itself
+/// makes one for its owner only.
+fn write_file(path: &Path, stored: BTreeMap<String, Stored>) -> io::Result<()> {
+    let permissions = File::create_new(path)?.metadata()?.permissions();
+    safetensors::serialize_to_file(stored, None, path).map_err(io::Error::other)?;
+    fs::set_permissions(path, permissions)
 }
 
 /// Makes the tensor's elements bytes of the message: slices of a file, where they lie so in one.

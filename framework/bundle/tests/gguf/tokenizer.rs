@@ -1,14 +1,13 @@
 //! Tokenizers that are made from GGUF files, against `transformers` and SentencePiece.
 //!
 //! `golden/byte_level.py` and `golden/spm.py` make the figures and say what they are.
-#![expect(clippy::unwrap_used, reason = "what fails to set a test up fails the test")]
 
-use std::fs;
-
-use mobillm_bundle::{BundleTokenizer, ImportOptions, import};
+use mobillm_bundle::{BundleTokenizer, ImportOptions};
 use mobillm_gguf::TensorType;
 use mobillm_gguf::fixture::{GgufBuilder, Raw};
 use serde::Deserialize;
+
+use crate::models::try_import;
 
 #[derive(Deserialize)]
 struct ByteLevel {
@@ -40,11 +39,11 @@ struct Text {
 }
 
 fn byte_level() -> ByteLevel {
-    serde_json::from_str(include_str!("../golden/byte_level.json")).unwrap()
+    serde_json::from_str(include_str!("../../golden/byte_level.json")).unwrap()
 }
 
 fn sentence_piece() -> SentencePiece {
-    serde_json::from_str(include_str!("../golden/spm.json")).unwrap()
+    serde_json::from_str(include_str!("../../golden/spm.json")).unwrap()
 }
 
 fn texts(texts: &[String]) -> Raw {
@@ -109,11 +108,8 @@ fn model(vocabulary: usize) -> GgufBuilder {
 }
 
 fn try_tokenizer(file: &GgufBuilder) -> Result<BundleTokenizer, String> {
-    let folder = tempfile::tempdir().unwrap();
-    let model = folder.path().join("model.gguf");
-    fs::write(&model, file.build()).unwrap();
-    let bundle = import(&model, &folder.path().join("bundle"), &ImportOptions::default());
-    bundle.map(|bundle| bundle.tokenizer(None).unwrap()).map_err(|error| error.to_string())
+    let (_kept, bundle) = try_import(file, &ImportOptions::default())?;
+    Ok(bundle.tokenizer(None).unwrap())
 }
 
 fn tokenizer(file: &GgufBuilder) -> BundleTokenizer {
@@ -151,6 +147,30 @@ fn a_space_comes_before_each_text_between_tokens_of_their_own_unless_the_file_sa
     assert_eq!(ids(&tokenizer(&golden.file()), "<user>the</s>the"), [1, user, the, 2, the]);
     let file = golden.file().metadata("tokenizer.ggml.add_space_prefix", false);
     assert_eq!(ids(&tokenizer(&file), " the<user> the"), [1, the, user, the]);
+}
+
+#[test]
+fn a_word_is_the_token_that_it_adds_to_a_text() {
+    let golden = sentence_piece();
+    let pieces = tokenizer(&golden.file());
+    // By itself this is the space that comes before each text, and the word.
+    assert_eq!(ids(&pieces, " the").len(), 3);
+    assert_eq!(pieces.word(" the").unwrap(), golden.id("▁the"));
+    assert_eq!(pieces.word(" label").unwrap(), golden.id("▁label"));
+    assert_eq!(pieces.word("side").unwrap(), golden.id("side"));
+    // A piece with a space before it is another word.
+    assert!(golden.pieces.iter().all(|piece| piece != "label"));
+    assert!(pieces.word("label").unwrap_err().contains("tokens of this model ("));
+    let error = pieces.word(" the label").unwrap_err();
+    assert!(error.contains("is 2 tokens of this model (\"the\", \"label\")"), "{error}");
+
+    let golden = byte_level();
+    for split in &golden.splits {
+        let tokenizer = tokenizer(&golden.file(&split.name));
+        assert_eq!(tokenizer.word(" the").unwrap(), golden.id("Ġthe"), "{}", split.name);
+        assert_eq!(tokenizer.word("7").unwrap(), golden.id("7"), "{}", split.name);
+        assert_eq!(tokenizer.word("!").unwrap(), golden.id("!"), "{}", split.name);
+    }
 }
 
 #[test]
@@ -203,6 +223,15 @@ fn tokenizers_that_cannot_be_made_are_refused() {
         &file().metadata("tokenizer.ggml.pre", "viking"),
         &["is \"viking\"", "\"llama-bpe\"", "tokenizer.json"],
     );
+    // What llama.cpp does without a name is a way of its own.
+    refused(
+        &file().metadata("tokenizer.ggml.pre", "default"),
+        &["tokenizer.ggml.pre", "is \"default\"", "tokenizer.json"],
+    );
+    refused(
+        &file().without("tokenizer.ggml.pre"),
+        &["tokenizer.ggml.pre", "is missing", "tokenizer.json"],
+    );
     refused(&file().without("tokenizer.ggml.merges"), &["tokenizer.ggml.merges", "is missing"]);
     refused(
         &file().metadata("tokenizer.ggml.merges", Raw::array(["a b", "ab"])),
@@ -214,7 +243,7 @@ fn tokenizers_that_cannot_be_made_are_refused() {
     );
     refused(
         &file().metadata("tokenizer.ggml.tokens", Raw::array([1_u8])),
-        &["tokens[0]", "is not text"],
+        &["tokenizer.ggml.tokens", "other elements than texts"],
     );
     refused(
         &file().metadata("tokenizer.ggml.token_type", Raw::array([1_i32])),
