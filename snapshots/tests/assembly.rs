@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::CommandFactory;
 use mobillm::Environment;
@@ -51,14 +52,17 @@ fn models(folder: &Path) -> BTreeMap<&'static str, Bundle> {
 /// Puts `examples` together and compares what they amount to.
 fn check_assemblies(examples: &[String]) {
     let folder = tempfile::tempdir().unwrap();
-    let models = models(folder.path());
-    let pulled = move |name: &str| models.get(name).map(|bundle| bundle.path().to_owned());
+    let models = Arc::new(models(folder.path()));
+    let known = Arc::clone(&models);
+    let pulled = move |name: &str| known.get(name).map(|bundle| bundle.path().to_owned());
     let environment =
         Environment { pulled: Box::new(pulled), ..Environment::new(with_builtins().unwrap()) };
     for name in examples {
         let loaded = Config::load(&config("", name), &[], &environment.registry);
         let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
         let assembly = Assembly::new(&loaded, &environment).unwrap();
+        let model = loaded.config.device.bundle.strip_prefix("pull:").unwrap();
+        assert_eq!(assembly.info.bundle, models[model].info().bundle);
         let text = serde_json::to_string_pretty(&assembly.describe()).unwrap();
         check(&format!("assembly-{name}"), &text);
     }

@@ -111,7 +111,7 @@ impl BundleTokenizer {
     /// within `inserted` (bytes of `text`) are cut off from its ends, from the longest part first.
     ///
     /// # Errors
-    /// As [`encode`](Self::encode), and if what must stay has too many tokens by itself.
+    /// As [`encode`](Self::encode), and if what must stay leaves no room for any of `inserted`.
     pub fn encode_prompt(
         &self,
         text: &str,
@@ -130,18 +130,21 @@ impl BundleTokenizer {
         let mut parts: Vec<Vec<usize>> = inserted.iter().map(within).collect();
         let mut keeps = vec![true; encoding.len()];
         let excess = encoding.len().saturating_sub(self.max_tokens);
+        let texts: usize = parts.iter().map(Vec::len).sum();
+        if excess > 0 && excess >= texts {
+            return Err(self.error(format!(
+                "the template of `task.prompt` has {} tokens, but max_tokens is {}, which leaves no room \
+                 for a text; shorten it or raise `device.max_tokens`",
+                encoding.len() - texts,
+                self.max_tokens
+            )));
+        }
         for _ in 0..excess {
             // Of parts that are equally long the last is cut.
-            let cut = parts.iter_mut().max_by_key(|part| part.len()).and_then(Vec::pop);
-            let at = cut.ok_or_else(|| {
-                let rest = keeps.iter().filter(|&&keeps| keeps).count();
-                self.error(format!(
-                    "the template of `task.prompt` has {rest} tokens without any text, but max_tokens is \
-                     {}; shorten it or raise `device.max_tokens`",
-                    self.max_tokens
-                ))
-            })?;
-            keeps[at] = false;
+            let longest = parts.iter_mut().max_by_key(|part| part.len());
+            if let Some(at) = longest.and_then(Vec::pop) {
+                keeps[at] = false;
+            }
         }
         let kept = |values: &[u32]| {
             values

@@ -99,7 +99,10 @@ fn a_template_that_leaves_no_room_is_refused() {
         .encode_prompt("a b the good", std::slice::from_ref(&(0..0)))
         .unwrap_err()
         .to_string();
-    assert!(error.contains("has 6 tokens without any text, but max_tokens is 5"), "{error}");
+    assert!(error.contains("has 6 tokens, but max_tokens is 5"), "{error}");
+    let tokenizer = BUNDLE.1.tokenizer(Some(6)).unwrap();
+    let error = tokenizer.encode_prompt("a b the good out", &[13..16]).unwrap_err().to_string();
+    assert!(error.contains("has 6 tokens, but max_tokens is 6"), "{error}");
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Header {
             ));
         };
         let Entries { metadata, tensors } = serde_json::from_slice(header)
-            .map_err(|error| format!("has a damaged header: {error}"))?;
+            .map_err(|error| format!("has a damaged header: {error}; fetch it again"))?;
         let tensors = located(tensors, LENGTH + header.len(), data.len())?;
         Ok(Self { metadata, tensors })
     }
@@ -78,19 +78,21 @@ fn located(
         if from != end || to < from || to > data {
             return Err(format!(
                 "puts tensor {name} at bytes {from}..{to} of {data}; expected it to start at {end}, \
-                 where the one before ends, and to end within the file: it is damaged or cut short"
+                 where the one before ends, and to end within the file: it is damaged or cut short, fetch \
+                 it again"
             ));
         }
         let (length, expected) = (to - from, byte_length(dtype, &shape));
         if expected != Some(length) {
             return Err(format!(
-                "gives tensor {name} {length} bytes, which are not {dtype} values of shape {shape:?}"
+                "gives tensor {name} {length} bytes, which are not {dtype} values of shape {shape:?}; it is \
+                 damaged, fetch it again"
             ));
         }
         end = to;
         let place = Location { dtype, shape, offset: start + from, length };
         if located.insert(name.clone(), place).is_some() {
-            return Err(format!("has two tensors {name}"));
+            return Err(format!("has two tensors {name}; it is damaged, fetch it again"));
         }
     }
     match end == data {

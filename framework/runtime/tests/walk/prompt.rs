@@ -42,7 +42,7 @@ fn a_row_stands_in_its_template_and_is_cut_there() {
         RowTokenizer::new(&assembly.bundle, task, most).unwrap().encode(text, None).unwrap()
     };
     let plain = assembly.bundle.tokenizer(None).unwrap();
-    let whole = encode(" good out ", None);
+    let whole = encode("good out", None);
     assert_eq!(whole.tokens, plain.encode("the good out tap:", None).unwrap().tokens);
     let short = encode("good out early", Some(whole.tokens.ids.len()));
     assert_eq!((&short.tokens, short.truncated), (&whole.tokens, 1));
@@ -65,6 +65,12 @@ fn the_words_of_the_labels_are_the_own_prediction() {
     assert!(summary.eval.after > summary.eval.before, "{:?}", summary.eval);
     let mut trained = Trained::open(&setup.path("run"), &setup.environment).unwrap();
     assert_eq!(trained.answer(&[("good", None), ("bad a", None)]).unwrap().len(), 2);
+
+    let swapped = PROMPT.replace("[' bad', ' good']", "[' good', ' bad']");
+    let swapped = [&sets[..], &[&swapped, "training.epochs=1"]].concat();
+    let before = setup.run(&swapped, "swapped").unwrap().eval.before;
+    let sum = before + summary.eval.before;
+    assert!((sum - 1.0).abs() < 1e-9, "whoever was right is wrong and the other way round: {sum}");
 
     let prior = [&sets[..], &["device.own_prediction=prior"]].concat();
     let assembly = Assembly::new(&setup.load(&prior), &setup.environment).unwrap();
