@@ -101,7 +101,8 @@ fn a_template_that_leaves_no_room_is_refused() {
         .to_string();
     assert!(error.contains("has 6 tokens, but max_tokens is 5"), "{error}");
     let tokenizer = BUNDLE.1.tokenizer(Some(6)).unwrap();
-    let error = tokenizer.encode_prompt("a b the good out", &[13..16]).unwrap_err().to_string();
+    let out = 13..16;
+    let error = tokenizer.encode_prompt("a b the good out", &[out]).unwrap_err().to_string();
     assert!(error.contains("has 6 tokens, but max_tokens is 6"), "{error}");
 }
 
