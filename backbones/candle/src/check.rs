@@ -25,31 +25,13 @@ pub(crate) fn check_batch(
     network: &Network,
     batch: &TokenBatch,
 ) -> Result<(), BackboneError> {
-    let wrong = |sample: usize, problem: String| Err(BackboneError::Batch { sample, problem });
-    if batch.samples() == 0 {
-        return wrong(0, "is missing: the batch is empty, expected at least one sample".to_owned());
-    }
-    for (sample, &length) in batch.lengths().iter().enumerate() {
-        if !(1..=info.max_tokens).contains(&length) {
-            let most = info.max_tokens;
-            return wrong(sample, format!("has {length} tokens, expected 1 to {most}"));
-        }
-    }
-    let vocabulary = info.vocabulary;
-    let outside = |(_, id): &(_, &i64)| !(0..vocabulary as i64).contains(*id);
-    if let Some(((sample, token), id)) = batch.ids().indexed_iter().find(outside) {
-        return wrong(
-            sample,
-            format!("token {token} is {id}, but the model's vocabulary ends at {vocabulary}"),
-        );
-    }
+    batch.check(info)?;
     let segments = network.embedding.segments;
     let outside = |(_, id): &(_, &i64)| segments > 0 && !(0..segments as i64).contains(*id);
     if let Some(((sample, token), id)) = batch.segments().indexed_iter().find(outside) {
-        return wrong(
-            sample,
-            format!("token {token} is of segment {id}, but the model's segments end at {segments}"),
-        );
+        let problem =
+            format!("token {token} is of segment {id}, but the model's segments end at {segments}");
+        return Err(BackboneError::Batch { sample, problem });
     }
     Ok(())
 }

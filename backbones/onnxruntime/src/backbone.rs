@@ -168,7 +168,7 @@ impl Backbone for OnnxBackbone {
         _context: &ForwardContext,
         sink: &mut dyn TapSink,
     ) -> Result<OwnPrediction, BackboneError> {
-        check_batch(&self.info, batch)?;
+        batch.check(&self.info)?;
         let input = |input: &Input| Ok((Cow::Borrowed(input.name()), input.of(batch)?));
         let inputs: ort::Result<Vec<_>> = self.inputs.iter().map(input).collect();
         let inputs = inputs.map_err(engine)?;
@@ -246,28 +246,6 @@ fn check_taps(bundle: &Bundle, taps: &[usize]) -> Result<(), BackboneError> {
         }
         _ => Ok(()),
     }
-}
-
-fn check_batch(info: &BackboneInfo, batch: &TokenBatch) -> Result<(), BackboneError> {
-    let wrong = |sample: usize, problem: String| Err(BackboneError::Batch { sample, problem });
-    if batch.samples() == 0 {
-        return wrong(0, "is missing: the batch is empty, expected at least one sample".to_owned());
-    }
-    for (sample, &length) in batch.lengths().iter().enumerate() {
-        if !(1..=info.max_tokens).contains(&length) {
-            let most = info.max_tokens;
-            return wrong(sample, format!("has {length} tokens, expected 1 to {most}"));
-        }
-    }
-    let vocabulary = info.vocabulary;
-    let outside = |(_, id): &(_, &i64)| !(0..vocabulary as i64).contains(*id);
-    if let Some(((sample, token), id)) = batch.ids().indexed_iter().find(outside) {
-        return wrong(
-            sample,
-            format!("token {token} is {id}, but the model's vocabulary ends at {vocabulary}"),
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]

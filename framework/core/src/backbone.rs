@@ -108,6 +108,33 @@ impl TokenBatch {
     pub fn samples(&self) -> usize {
         self.lengths.len()
     }
+
+    /// Whether a model like `info` takes it.
+    ///
+    /// # Errors
+    /// If it is empty, or a sample's length or token is out of range.
+    pub fn check(&self, info: &BackboneInfo) -> Result<(), BackboneError> {
+        let wrong = |sample: usize, problem: String| Err(BackboneError::Batch { sample, problem });
+        if self.samples() == 0 {
+            let problem = "is missing: the batch is empty, expected at least one sample";
+            return wrong(0, problem.to_owned());
+        }
+        for (sample, &length) in self.lengths.iter().enumerate() {
+            if !(1..=info.max_tokens).contains(&length) {
+                let most = info.max_tokens;
+                return wrong(sample, format!("has {length} tokens, expected 1 to {most}"));
+            }
+        }
+        let vocabulary = info.vocabulary;
+        let outside = |(_, id): &(_, &i64)| !(0..vocabulary as i64).contains(*id);
+        match self.ids.indexed_iter().find(outside) {
+            None => Ok(()),
+            Some(((sample, token), id)) => wrong(
+                sample,
+                format!("token {token} is {id}, but the model's vocabulary ends at {vocabulary}"),
+            ),
+        }
+    }
 }
 
 /// One layer's hidden state, lent to a [`TapSink`] while the forward pass waits.
