@@ -24,7 +24,7 @@ enum May {
 fn rule(folder: &str) -> Option<May> {
     Some(May::Only(match folder {
         "framework/core" | "framework/pull" | "framework/weights" | "framework/gguf"
-        | "framework/onnx" | "snapshots" => &[],
+        | "framework/onnx" | "framework/int8" | "snapshots" => &[],
         "framework/task" | "framework/wire" | "framework/testkit" | "adapters/portable" => {
             &["mobillm-core"]
         }
@@ -39,7 +39,9 @@ fn rule(folder: &str) -> Option<May> {
         "xtask" => &["mobillm-pull"],
         "framework/cli" | "xtask/bench" => return Some(May::All),
         _ => match folder.split_once('/')? {
-            ("backbones", _) => &["mobillm-core", "mobillm-bundle", "mobillm-weights"],
+            ("backbones", _) => {
+                &["mobillm-core", "mobillm-bundle", "mobillm-weights", "mobillm-int8"]
+            }
             ("adapters", _) => &["mobillm-core", "mobillm-adapter-portable"],
             ("transports" | "plugins", _) => &["mobillm-core"],
             _ => return None,

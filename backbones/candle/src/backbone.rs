@@ -12,7 +12,6 @@ use ndarray::{Array3, ArrayView2, s};
 use rayon::ThreadPool;
 
 use crate::attention::Turns;
-use crate::check::{check_batch, check_taps};
 use crate::embedding::Embedding;
 use crate::head::Predictor;
 use crate::layer::Layer;
@@ -40,7 +39,6 @@ impl CandleBackbone {
     ) -> Result<Self, BackboneError> {
         let wrong =
             |problem: String| BackboneError::Bundle { path: bundle.path().to_owned(), problem };
-        check_taps(bundle, taps)?;
         let network = described(bundle).map_err(wrong)?.clone();
         let weights = bundle.weights().map_err(|error| wrong(error.to_string()))?;
         let mut info = bundle.info().clone();
@@ -67,6 +65,22 @@ impl CandleBackbone {
             Layer::read(&tensors, layer)?;
         }
         Ok(())
+    }
+
+    /// Whether the model takes `batch`.
+    fn check_batch(&self, batch: &TokenBatch) -> Result<(), BackboneError> {
+        batch.check(&self.info)?;
+        let segments = self.network.embedding.segments;
+        let outside = |(_, id): &(_, &i64)| segments > 0 && !(0..segments as i64).contains(*id);
+        match batch.segments().indexed_iter().find(outside) {
+            None => Ok(()),
+            Some(((sample, token), id)) => Err(BackboneError::Batch {
+                sample,
+                problem: format!(
+                    "token {token} is of segment {id}, but the model's segments end at {segments}"
+                ),
+            }),
+        }
     }
 
     fn predictor(&self) -> Result<Option<Predictor<'_>>, BackboneError> {
@@ -112,7 +126,7 @@ impl Backbone for CandleBackbone {
         _context: &ForwardContext,
         sink: &mut dyn TapSink,
     ) -> Result<OwnPrediction, BackboneError> {
-        check_batch(&self.info, &self.network, batch)?;
+        self.check_batch(batch)?;
         let (tensors, lengths) = (self.tensors(), batch.lengths());
         let predictor = self.predictor()?;
         let layers = self.layers(predictor.as_ref());

@@ -49,6 +49,7 @@ impl BackboneConfig for CandleBackboneConfig {
             path: context.bundle.clone(),
             problem: error.to_string(),
         })?;
+        context.check(bundle.info())?;
         let threads = self.threads.unwrap_or_else(available_threads);
         let BackboneContext { taps, label_tokens, .. } = context;
         Ok(Box::new(CandleBackbone::open(&bundle, taps, label_tokens, threads)?))

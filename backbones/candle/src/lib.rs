@@ -3,8 +3,6 @@
 //! It reads the same bundles as the backbone `onnxruntime`, but not their graph: it computes what the
 //! manifest's [`Network`](mobillm_bundle::network::Network) describes, with the tensors of
 //! `weights.safetensors`. Its taps are those of the other one to 1e-3 (SmolLM2 in f32 and 4 bit: 3e-6).
-//! With int8 weights a number that lies between two codes may be rounded up here and down there: on a
-//! model with large outliers, whose int8 taps are themselves some percent off, so are the two engines.
 //!
 //! ```text
 //! embedding --> tap 0 --> layer 1 --> tap 1 --> ... --> own prediction, if there is a head
@@ -58,7 +56,6 @@
 
 mod attention;
 mod backbone;
-mod check;
 mod config;
 mod embedding;
 mod head;

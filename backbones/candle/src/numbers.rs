@@ -23,14 +23,6 @@ pub(crate) fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     lanes.into_iter().chain(rest.iter().map(|&value| term(value))).sum()
 }
 
-/// The largest magnitude in `values`; NaN if there is one.
-#[inline(always)]
-pub(crate) fn magnitude(values: &[f32]) -> f32 {
-    // Without their sign the bits of floats are in the order of their magnitudes, NaN last.
-    let bits = values.iter().map(|value| value.to_bits() & i32::MAX as u32);
-    f32::from_bits(bits.fold(0, u32::max))
-}
-
 /// The largest of `values`, or one of them if some are NaN.
 #[inline(always)]
 fn largest(values: &[f32]) -> f32 {
@@ -191,12 +183,5 @@ mod tests {
     fn halves_are_rounded_to_even() {
         let numbers = [0.5, 1.5, 2.5, -0.5, -1.5, 126.5, -126.51];
         assert_eq!(numbers.map(round), [0.0, 2.0, 2.0, 0.0, -2.0, 126.0, -127.0]);
-    }
-
-    #[test]
-    fn the_magnitude_does_not_lose_a_nan() {
-        assert_eq!(magnitude(&[1.0, -3.0, 2.0]), 3.0);
-        assert_eq!(magnitude(&[]), 0.0);
-        assert!(magnitude(&[1.0, -f32::NAN, f32::INFINITY]).is_nan());
     }
 }

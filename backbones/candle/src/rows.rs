@@ -71,6 +71,12 @@ fn into_values(rows: Array2<f32>) -> Vec<f32> {
     rows.into_raw_vec_and_offset().0
 }
 
+/// The numbers of a matrix that lies in memory row behind row.
+pub(crate) fn values(rows: ArrayView2<'_, f32>) -> Result<&[f32]> {
+    let Some(values) = rows.to_slice() else { candle_core::bail!("expected contiguous rows") };
+    Ok(values)
+}
+
 /// What `map` makes of each of `rows`, told its index, in a row of `columns` zeros; the threads share
 /// the work.
 pub(crate) fn map_rows(
@@ -80,7 +86,7 @@ pub(crate) fn map_rows(
     map: impl Fn(usize, &[f32], &mut [f32]) + Sync,
 ) -> Result<Array2<f32>> {
     let (count, width) = rows.dim();
-    let Some(values) = rows.to_slice() else { candle_core::bail!("expected contiguous rows") };
+    let values = values(rows)?;
     let mut out = vec![0.0; count * columns];
     let strip = |(strip, (values, out)): (usize, (&[f32], &mut [f32]))| {
         vectorized(

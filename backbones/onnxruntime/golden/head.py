@@ -3,8 +3,8 @@
     pip install torch==2.13.0 transformers==5.23.0
     python head.py > head.json
 
-The models are `TinyBert` of mobillm-bundle with the sizes that tests/head.rs gives it, and the samples are
-those of tests/head.rs. Weights come from a formula: none are kept.
+The models are `TinyBert` of mobillm-bundle with the sizes that tests/all/head.rs gives it, and the samples are
+the ones there. Weights come from a formula: none are kept.
 """
 
 import json

@@ -4,7 +4,7 @@
     python minilm.py MODEL_FOLDER > minilm.json
 
 MODEL_FOLDER holds config.json, model.safetensors and tokenizer.json (`mobillm pull
-all-minilm-l6-v2` prints it). tests/golden.rs compares the backbone with the figures.
+all-minilm-l6-v2` prints it). tests/all/golden.rs compares the backbone with the figures.
 
 All hidden states of a few texts would be megabytes. Instead each is projected onto 16 vectors of
 random signs: the mean of the squared differences of two states' projections estimates the squared

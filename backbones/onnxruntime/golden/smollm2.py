@@ -3,7 +3,7 @@
     pip install torch==2.13.0 transformers==5.23.0 gguf==0.19.0 accelerate
     python smollm2.py MODEL.gguf > smollm2.json
 
-MODEL.gguf is what `mobillm pull smollm2-135m-instruct` fetches. tests/golden_smollm2.rs compares with the figures:
+MODEL.gguf is what `mobillm pull smollm2-135m-instruct` fetches. tests/all/golden_smollm2.rs compares with the figures:
 token ids of texts, the hidden state of every layer before the final norm, logits, and the tokens that follow
 a prompt greedily. Hidden states are projected onto 16 vectors of random signs, as minilm.py says.
 """

@@ -128,7 +128,6 @@ impl OnnxBackbone {
         engine: &Engine,
     ) -> Result<Self, BackboneError> {
         let wrong = |problem: String| BackboneError::Bundle { path: bundle.graph_path(), problem };
-        check_taps(bundle, taps)?;
         let own = Own::of(bundle, label_tokens)?;
         let bytes = fs::read(bundle.graph_path()).map_err(|error| wrong(error.to_string()))?;
         let mut model =
@@ -231,21 +230,6 @@ fn failed(error: ort::Error, batch: &TokenBatch, limit: Option<usize>) -> Backbo
         "{samples} samples of {tokens} tokens need more than the {limit} MB of `memory_limit_mb`; \
          forward fewer tokens at once (`micro_batch_tokens` of the device), or raise the limit"
     ))
-}
-
-fn check_taps(bundle: &Bundle, taps: &[usize]) -> Result<(), BackboneError> {
-    let layers = bundle.info().layers;
-    let wrong =
-        |problem: String| Err(BackboneError::Bundle { path: bundle.path().to_owned(), problem });
-    match taps {
-        _ if !taps.is_sorted_by(|a, b| a < b) => {
-            wrong(format!("the taps {taps:?} are not in ascending order"))
-        }
-        [.., highest] if *highest > layers => {
-            wrong(format!("layer {highest} is tapped, but the model has layers 0 to {layers}"))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

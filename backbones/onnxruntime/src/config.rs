@@ -78,6 +78,7 @@ impl BackboneConfig for OnnxBackboneConfig {
             path: context.bundle.clone(),
             problem: error.to_string(),
         })?;
+        context.check(bundle.info())?;
         let variable = std::env::var_os(library::VARIABLE);
         let library = library::locate(self.library.as_deref(), variable, &context.libraries)?;
         let engine = Engine {

@@ -26,6 +26,10 @@ const EXTEND_AS_REQUESTED: usize = 1;
 /// The megabytes that this process's shared arena may hold, once there is one.
 static LIMIT: Mutex<Option<usize>> = Mutex::new(None);
 
+/// Held while a session is made: ONNX Runtime looks whether the process knows our domain and adds it in
+/// two steps, and the second of two sessions that do so at once would fail.
+static SESSION: Mutex<()> = Mutex::new(());
+
 /// What a session runs on.
 pub(crate) struct Engine {
     pub environment: Environment,
@@ -50,6 +54,7 @@ impl Engine {
     }
 
     fn commit(&self, model: &ModelProto, weights: &str) -> ort::Result<Session> {
+        let _made_alone = SESSION.lock().unwrap_or_else(PoisonError::into_inner);
         // The CPU's own entry carries the arena's; it takes what the others leave.
         let others = self.providers.iter().filter(|&&provider| provider != Provider::Cpu);
         let providers =

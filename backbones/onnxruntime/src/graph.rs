@@ -46,7 +46,7 @@ pub(crate) fn insert_taps(
         }
     }
     let own = own.map(|own| own_output(graph, own)).transpose()?;
-    let outputs: Vec<_> = match (way, own, taps.last()) {
+    graph.output = match (way, own, taps.last()) {
         (Way::Outputs, own, _) => taps.iter().map(|&layer| hidden(layer)).chain(own).collect(),
         // It takes the output of the last layer, which takes that of every tap.
         (Way::Operators, Some(own), _) => vec![own],
@@ -54,10 +54,6 @@ pub(crate) fn insert_taps(
             highest.map(|&highest| shape_of(graph, &value(highest))).into_iter().collect()
         }
     };
-    if outputs.is_empty() {
-        return Err("no layer is tapped and no prediction is asked for".to_owned());
-    }
-    graph.output = outputs;
     graph.prune();
     if !model.opset_import.iter().any(|set| set.domain == DOMAIN) {
         let domain = DOMAIN.to_owned();

@@ -30,7 +30,7 @@
 //! # Speed
 //!
 //! [int8](mobillm_bundle::WeightFormat::Int8) weights are multiplied by operators of this crate (their
-//! kernels are in `src/int8`), whose results are equal to the bit whatever a sample's batch mates.
+//! kernels are in [`mobillm_int8`]), whose results are equal to the bit whatever a sample's batch mates.
 //!
 //! # Accelerators
 //!
@@ -72,8 +72,8 @@ mod backbone;
 mod config;
 mod engine;
 mod graph;
-mod int8;
 mod library;
+mod operators;
 mod provider;
 mod tap;
 

@@ -13,7 +13,7 @@ use ort::operator::{
 };
 use ort::value::{TensorElementType, TensorRef, TensorRefMut};
 
-use crate::int8;
+use crate::operators;
 
 /// The domain of the operator.
 pub(crate) const DOMAIN: &str = "mobillm";
@@ -24,7 +24,7 @@ pub(crate) const LAYER: &str = "layer";
 
 /// The domain with all operators of ours, for a session.
 pub(crate) fn domain() -> ort::Result<OperatorDomain> {
-    int8::add_to(OperatorDomain::new(DOMAIN)?.add(TapOperator)?)
+    operators::add_to(OperatorDomain::new(DOMAIN)?.add(TapOperator)?)
 }
 
 /// Why a tap ended the run.

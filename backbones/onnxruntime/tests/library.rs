@@ -1,4 +1,5 @@
-//! A library that is not the ONNX Runtime we need is refused before it can do harm.
+//! A library that is not the ONNX Runtime we need is refused before it can do harm: in a process of its
+//! own, which has loaded none yet.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "what fails to set a test up fails the test")]
 
@@ -10,7 +11,8 @@ use mobillm_backbone_onnxruntime::OnnxBackboneConfig;
 use mobillm_bundle::fixture::TinyBert;
 use mobillm_core::backbone::{BackboneConfig, BackboneError};
 
-mod common;
+#[path = "all/setup.rs"]
+mod setup;
 
 /// A shared library of the C program `source`. Whoever can link Rust has a C compiler.
 fn library(folder: &Path, name: &str, source: &str) -> PathBuf {
@@ -38,7 +40,7 @@ fn what_is_not_our_onnx_runtime_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let bundle = TinyBert::default().bundle(&folder.join("bundle")).unwrap();
-    let context = common::context(&bundle, &[0]);
+    let context = setup::context(&bundle, &[0]);
     let text = folder.join("text.so");
     fs::write(&text, "not a library").unwrap();
     let cases = [
@@ -63,7 +65,7 @@ fn what_is_not_our_onnx_runtime_is_refused() {
     }
 
     // None of them was kept: the right one still works, and a second one is told apart from it.
-    common::build(&bundle, &[0]);
+    setup::build(&bundle, &[0]);
     let second = library(folder, "second.so", &pretend("1.31.0"));
     let config = OnnxBackboneConfig { library: Some(second), ..OnnxBackboneConfig::default() };
     let error = config.build(&context).err().unwrap().to_string();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mobillm_weights::{
-    Bits, Encoding, MatrixError, WeightFormat, WeightsError, WeightsWriter, encode,
+    Bits, Dtype, Encoding, MatrixError, Planned, WeightFormat, WeightsError, WeightsWriter, encode,
 };
 
 use crate::import::ImportError;
@@ -12,8 +12,8 @@ use crate::import::source::{SourceTensor, Values};
 /// How a tensor of a bundle is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Storage {
-    /// In the blocks that it comes in.
-    Kept(Encoding),
+    /// As a matrix of so many rows and columns, in the blocks that it comes in.
+    Kept(Encoding, [usize; 2]),
     /// As a matrix of so many rows and columns, encoded from its values.
     Encoded(WeightFormat, [usize; 2]),
     /// As it is, in f32.
@@ -30,21 +30,22 @@ impl Storage {
             _ => format,
         };
         match (tensor.blocks, &tensor.shape[..]) {
-            (Some(Encoding::Blocks { bits, block, offsets }), _)
+            (Some(blocks @ Encoding::Blocks { bits, .. }), &[rows, columns])
                 if keeps(&tensor.name, bits, format, came_as) =>
             {
-                Self::Kept(Encoding::Blocks { bits, block, offsets })
+                Self::Kept(blocks, [rows, columns])
             }
             (_, &[rows, columns]) => Self::Encoded(format, [rows, columns]),
             _ => Self::Values,
         }
     }
 
-    pub(crate) fn encoding(self) -> Encoding {
+    /// What the writer is told of `tensor`.
+    pub(crate) fn plan(self, SourceTensor { name, shape, .. }: &SourceTensor) -> Planned {
         match self {
-            Self::Kept(encoding) => encoding,
-            Self::Encoded(format, [_, columns]) => format.encoding(columns),
-            Self::Values => Encoding::F32,
+            Self::Kept(encoding, shape) => Planned::matrix(name, shape, encoding),
+            Self::Encoded(format, shape) => Planned::matrix(name, shape, format.encoding(shape[1])),
+            Self::Values => Planned::tensor(name, Dtype::F32, &shape[..]),
         }
     }
 
@@ -63,7 +64,7 @@ impl Storage {
             problem: format!("cannot be stored as {name} in {format}: {error}"),
         };
         let values = match read()? {
-            Values::Blocks(blocks) if matches!(self, Self::Kept(_)) => {
+            Values::Blocks(blocks) if matches!(self, Self::Kept(..)) => {
                 return Ok(writer.write(name, &blocks.into())?);
             }
             Values::Blocks(blocks) => blocks.dequantize(),
@@ -74,7 +75,7 @@ impl Storage {
                 let matrix = encode(values, rows, columns, format);
                 writer.write(name, &matrix.map_err(|error| wrong(format, error))?)?;
             }
-            Self::Kept(_) | Self::Values => match writer.write_f32(name, &values) {
+            Self::Kept(..) | Self::Values => match writer.write_f32(name, &values) {
                 Err(WeightsError::Value { source, .. }) => {
                     return Err(wrong(WeightFormat::F32, source).into());
                 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use mobillm_core::backbone::Tokens;
+use serde::Deserialize;
 use tokenizers::models::ModelWrapper;
 use tokenizers::utils::truncation::truncate_encodings;
 use tokenizers::{
@@ -31,6 +32,8 @@ const BEFORE: [&str; 3] = ["a", "1", "\n"];
 #[derive(Debug, Clone)]
 pub struct BundleTokenizer {
     tokenizer: Tokenizer,
+    /// The token for all that the vocabulary lacks.
+    unknown: Option<u32>,
     max_tokens: usize,
     path: PathBuf,
 }
@@ -50,13 +53,14 @@ impl BundleTokenizer {
             // The file's own padding and truncation are those of whoever saved it last. Batches
             // are padded by core, and texts are cut here, where the cut is counted.
             tokenizer.with_padding(None).with_truncation(None)?;
-            Ok(tokenizer)
+            let unknown = unknown(&tokenizer, json)?;
+            Ok((tokenizer, unknown))
         });
-        let tokenizer = parsed.map_err(|problem| BundleError::Tokenizer {
+        let (tokenizer, unknown) = parsed.map_err(|problem| BundleError::Tokenizer {
             path: path.clone(),
             problem: format!("{problem}; expected a tokenizer.json of Hugging Face tokenizers"),
         })?;
-        let this = Self { tokenizer, max_tokens, path };
+        let this = Self { tokenizer, unknown, max_tokens, path };
         let special = this.special_tokens(true);
         if max_tokens <= special {
             return Err(this.error(format!(
@@ -172,7 +176,7 @@ impl BundleTokenizer {
             let Some(added) = all.strip_prefix(&self.ids(before)?[..]) else { continue };
             if let &[token] = added
                 && same_word(&self.text(token), word)
-                && self.unknown() != Some(token)
+                && self.unknown != Some(token)
             {
                 return Ok(token);
             }
@@ -197,17 +201,6 @@ impl BundleTokenizer {
         Ok(contain(|| self.tokenizer.encode_fast(text, false))?.get_ids().to_vec())
     }
 
-    /// The token for all that the vocabulary lacks, of models that name it. Unigrams only number it.
-    fn unknown(&self) -> Option<u32> {
-        let token = match self.tokenizer.get_model() {
-            ModelWrapper::BPE(model) => model.unk_token.as_ref()?,
-            ModelWrapper::WordPiece(model) => &model.unk_token,
-            ModelWrapper::WordLevel(model) => &model.unk_token,
-            ModelWrapper::Unigram(_) => return None,
-        };
-        self.id(token)
-    }
-
     /// What `token` stands for.
     fn text(&self, token: u32) -> String {
         contain(|| self.tokenizer.decode(&[token], false)).unwrap_or_default()
@@ -230,6 +223,29 @@ impl BundleTokenizer {
     fn error(&self, problem: String) -> BundleError {
         BundleError::Tokenizer { path: self.path.clone(), problem }
     }
+}
+
+/// The token for all that the vocabulary of `tokenizer`, which was read from `json`, lacks.
+fn unknown(tokenizer: &Tokenizer, json: &[u8]) -> tokenizers::Result<Option<u32>> {
+    /// What unigrams keep to themselves.
+    #[derive(Deserialize)]
+    struct File {
+        model: Numbered,
+    }
+    #[derive(Deserialize)]
+    struct Numbered {
+        unk_id: Option<u32>,
+    }
+
+    let token = match tokenizer.get_model() {
+        ModelWrapper::BPE(model) => model.unk_token.as_ref(),
+        ModelWrapper::WordPiece(model) => Some(&model.unk_token),
+        ModelWrapper::WordLevel(model) => Some(&model.unk_token),
+        ModelWrapper::Unigram(_) => {
+            return Ok(serde_json::from_slice::<File>(json)?.model.unk_id);
+        }
+    };
+    Ok(token.and_then(|token| tokenizer.token_to_id(token)))
 }
 
 /// Whether `text`, which a token stands for, is `word`. A space before it is lost where a text starts with

@@ -11,7 +11,7 @@ use prost::Message;
 use crate::bundle::Bundle;
 use crate::graph::graph;
 use crate::import::ImportError;
-use crate::import::source::{Source, SourceTensor};
+use crate::import::source::Source;
 use crate::manifest::{Contents, FileDigest, GRAPH, MANIFEST, Manifest, TOKENIZER, WEIGHTS};
 use crate::storage::Storage;
 
@@ -100,12 +100,7 @@ fn write_weights(source: &Source, format: WeightFormat, path: &Path) -> Result<(
     let storages = source.tensors.iter().map(|tensor| Storage::of(tensor, format, source.weights));
     let storages: Vec<Storage> = storages.collect();
     let tensors = || source.tensors.iter().zip(&storages);
-    let plan = |(tensor, storage): (&SourceTensor, &Storage)| Planned {
-        name: tensor.name.clone(),
-        shape: tensor.shape.clone(),
-        encoding: storage.encoding(),
-    };
-    let planned: Vec<Planned> = tensors().map(plan).collect();
+    let planned: Vec<Planned> = tensors().map(|(tensor, storage)| storage.plan(tensor)).collect();
     let mut writer = WeightsWriter::create(path, &planned)?;
     for (tensor, storage) in tensors() {
         storage.write(tensor, &source.path, &mut writer)?;
@@ -119,11 +114,11 @@ mod tests {
     use std::path::PathBuf;
     use std::rc::Rc;
 
-    use mobillm_weights::{Bits, Blocks, Encoding};
+    use mobillm_weights::{Bits, Blocks, Dtype, Encoding};
 
     use super::*;
     use crate::fixture::TinyDecoder;
-    use crate::import::source::Values;
+    use crate::import::source::{SourceTensor, Values};
 
     /// The matrix `[rows, columns]` as a quantized file would have it.
     fn blocks(bits: Bits, block: usize, rows: usize, columns: usize, offsets: bool) -> Blocks {
@@ -302,8 +297,8 @@ mod tests {
         let place = Place::new();
         let fill = |folder: &Path| -> Result<Contents, ImportError> {
             let path = folder.join(WEIGHTS);
-            let planned = [Planned::vector("bias", 1), Planned::vector("bias", 1)];
-            Err(WeightsWriter::create(&path, &planned).unwrap_err().into())
+            let twice = [(); 2].map(|()| Planned::tensor("bias", Dtype::F32, [1]));
+            Err(WeightsWriter::create(&path, &twice).unwrap_err().into())
         };
         let error = write_whole(&place.out(), fill).unwrap_err().to_string();
         assert!(error.starts_with(&*place.out().join(WEIGHTS).to_string_lossy()), "{error}");

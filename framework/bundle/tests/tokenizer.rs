@@ -1,11 +1,13 @@
 //! Laws of the tokenizer: the limit holds, special tokens stay, every cut token is counted.
 #![expect(clippy::unwrap_used, reason = "what fails to set a test up fails the test")]
 
+use std::fs;
 use std::sync::LazyLock;
 
 use mobillm_bundle::fixture::TinyBert;
-use mobillm_bundle::{Bundle, Encoded};
+use mobillm_bundle::{Bundle, Encoded, ImportOptions, import};
 use proptest::prelude::*;
+use serde_json::json;
 
 static BUNDLE: LazyLock<(tempfile::TempDir, Bundle)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
@@ -117,5 +119,35 @@ fn a_word_is_one_token_or_an_error_that_lists_them() {
         let error = tokenizer.word(unknown).unwrap_err();
         let words = "is no word of this model, which reads the token \"[UNK]\"";
         assert_eq!(error, format!("{unknown:?} {words}"));
+    }
+}
+
+/// Unigrams do not name the token for what they lack, they number it.
+#[test]
+fn the_unknown_token_of_a_unigram_is_no_word() {
+    let pieces = [("[PAD]", 0.0), ("<unk>", 0.0), ("\u{2581}good", -1.0), ("\u{2581}bad", -1.0)];
+    let special = |id: u32, content: &str| {
+        json!({"id": id, "content": content, "special": true, "single_word": false,
+               "lstrip": false, "rstrip": false, "normalized": false})
+    };
+    let metaspace = json!({"type": "Metaspace", "replacement": "\u{2581}",
+                           "prepend_scheme": "always", "split": true});
+    let json = json!({
+        "version": "1.0",
+        "added_tokens": [special(0, "[PAD]"), special(1, "<unk>")],
+        "pre_tokenizer": metaspace,
+        "decoder": metaspace,
+        "model": {"type": "Unigram", "unk_id": 1, "byte_fallback": false, "vocab": pieces},
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let (model, out) = (folder.path().join("model"), folder.path().join("bundle"));
+    TinyBert::default().write(&model).unwrap();
+    fs::write(model.join("tokenizer.json"), json.to_string()).unwrap();
+    let bundle = import(&model, &out, &ImportOptions::default()).unwrap();
+    let tokenizer = bundle.tokenizer(None).unwrap();
+    assert_eq!((tokenizer.word(" good"), tokenizer.word(" bad")), (Ok(2), Ok(3)));
+    for unknown in ["<unk>", " nowhere"] {
+        let error = tokenizer.word(unknown).unwrap_err();
+        assert!(error.starts_with(&format!("{unknown:?} is no word of this model")), "{error}");
     }
 }

@@ -175,7 +175,7 @@ pub type OwnPrediction = Option<Array2<f32>>;
 ///
 /// Laws (held by `testkit`): shapes equal [`info`](Self::info); exactly the layers of
 /// [`taps`](Self::taps) arrive, ascending, each before the next layer runs; equal input gives equal
-/// taps; a sample's taps do not depend on its batch mates (to rounding).
+/// taps; a sample's taps do not depend on its batch mates (to rounding); a sink may run another backbone.
 pub trait Backbone: Send {
     /// The model's dimensions and identity.
     fn info(&self) -> &BackboneInfo;
@@ -261,13 +261,38 @@ impl NativeLibraries {
 pub struct BackboneContext {
     /// The bundle's folder.
     pub bundle: PathBuf,
-    /// Layers to tap, ascending.
+    /// Layers to tap, ascending; none if the prediction is all that is wanted.
     pub taps: Vec<usize>,
     /// The tokens whose scores, as the next one after a sample's last, are the own prediction of a
     /// model with a language head; empty: no such prediction is made.
     pub label_tokens: Vec<u32>,
     /// Native libraries of this machine.
     pub libraries: NativeLibraries,
+}
+
+impl BackboneContext {
+    /// Whether a backbone of a model like `info` has these taps, and anything to do.
+    ///
+    /// # Errors
+    /// If the taps are not in ascending order or one is beyond the last layer, or if there are none and
+    /// no prediction is made either.
+    pub fn check(&self, info: &BackboneInfo) -> Result<(), BackboneError> {
+        let (taps, layers) = (&self.taps, info.layers);
+        let wrong =
+            |problem: String| Err(BackboneError::Bundle { path: self.bundle.clone(), problem });
+        match taps[..] {
+            [] if self.label_tokens.is_empty() && info.own_outputs.is_none() => {
+                wrong("no layer is tapped and no prediction is asked for".to_owned())
+            }
+            _ if !taps.is_sorted_by(|a, b| a < b) => {
+                wrong(format!("the taps {taps:?} are not in ascending order"))
+            }
+            [.., highest] if highest > layers => {
+                wrong(format!("layer {highest} is tapped, but the model has layers 0 to {layers}"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The config twin of [`Backbone`].
@@ -296,5 +321,43 @@ mod tests {
         assert_eq!(batch.mask(), ndarray::array![[1, 1, 1], [1, 0, 0]]);
         assert_eq!(batch.segments(), ndarray::array![[0, 0, 1], [0, 0, 0]]);
         assert_eq!(batch.lengths(), [3, 1]);
+    }
+
+    #[test]
+    fn taps_are_layers_of_the_model_in_their_order() {
+        let info = |own_outputs| BackboneInfo {
+            architecture: "test".into(),
+            layers: 3,
+            hidden: 4,
+            max_tokens: 8,
+            vocabulary: 10,
+            pooling: Pooling::Mean,
+            own_outputs,
+            language_head: true,
+            bundle: Fingerprint::of(b"test"),
+        };
+        let check = |taps: &[usize], label_tokens: &[u32], own_outputs| {
+            let context = BackboneContext {
+                bundle: "folder".into(),
+                taps: taps.to_vec(),
+                label_tokens: label_tokens.to_vec(),
+                libraries: NativeLibraries::default(),
+            };
+            context.check(&info(own_outputs)).map_err(|error| error.to_string())
+        };
+        for sound in
+            [check(&[0, 1, 3], &[], None), check(&[], &[7], None), check(&[], &[], Some(2))]
+        {
+            assert_eq!(sound, Ok(()));
+        }
+        let refused = |problem: &str| Err(format!("bundle folder: {problem}"));
+        let nothing = "no layer is tapped and no prediction is asked for";
+        assert_eq!(check(&[], &[], None), refused(nothing));
+        assert_eq!(
+            check(&[2, 2], &[], None),
+            refused("the taps [2, 2] are not in ascending order")
+        );
+        let beyond = "layer 4 is tapped, but the model has layers 0 to 3";
+        assert_eq!(check(&[0, 4], &[7], Some(2)), refused(beyond));
     }
 }

@@ -44,11 +44,6 @@ impl Gguf {
         Ok(Self { metadata, tensors, by_name })
     }
 
-    /// All metadata, by key.
-    pub fn metadata(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.metadata.iter().map(|(key, value)| (&**key, value))
-    }
-
     /// All tensors, in the order of the file.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors

@@ -55,6 +55,6 @@ pub use blocks::Blocks;
 pub use error::GgufError;
 pub use file::GgufFile;
 pub use gguf::Gguf;
-pub use metadata::{Array, Value};
+pub use metadata::Array;
 pub use tensor::TensorInfo;
 pub use types::TensorType;

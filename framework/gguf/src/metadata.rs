@@ -5,7 +5,7 @@ use crate::cursor::Cursor;
 
 /// The value of a metadata entry. Integers and floats of all widths are widened.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// u8, u16, u32 or u64.
     Unsigned(u64),
     /// i8, i16, i32 or i64.

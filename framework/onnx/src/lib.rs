@@ -67,6 +67,8 @@
 mod facts;
 mod file;
 mod find;
+#[cfg(feature = "fixture")]
+pub mod fixture;
 mod inputs;
 pub mod messages;
 mod reach;
@@ -80,6 +82,7 @@ pub use facts::{Dimensions, dimensions};
 pub use file::{FileError, ModelFiles};
 pub use find::{TapError, check_layers, taps};
 pub use inputs::{Input, InputError, Role, check_opset, inputs};
+pub use reach::depends_on;
 pub use rewrite::{Own, rewrite};
 pub use stream::TapPoint;
 pub use tensors::{hoist_constants, visit_inner_tensors};

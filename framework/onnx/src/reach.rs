@@ -1,6 +1,24 @@
 //! Questions about what a value was computed from, within a budget of work: a graph may be hostile.
 
-use crate::view::{Value, View};
+use crate::messages::GraphProto;
+use crate::view::{GraphError, Value, View};
+
+/// Whether the numbers of `value` depend on those of `input`, and not on their shape alone; false if
+/// `graph` has no such values.
+///
+/// # Errors
+/// If the graph cannot be followed.
+pub fn depends_on(graph: &GraphProto, value: &str, input: &str) -> Result<bool, GraphError> {
+    let view = View::new(graph)?;
+    let (Some(value), Some(input)) = (view.find(value), view.find(input)) else { return Ok(false) };
+    let mut depends = vec![false; view.values()];
+    depends[input] = true;
+    for node in 0..view.nodes().len() {
+        let moved = view.moving_inputs(node).any(|value| depends[value]);
+        view.outputs(node).for_each(|output| depends[output] = moved && view.is_moving(output));
+    }
+    Ok(depends[value])
+}
 
 /// Values that may be looked at for one graph. A model of a hundred layers takes a million or two.
 const WORK: usize = 8_000_000;
@@ -70,5 +88,31 @@ impl<'a, 'g> Reach<'a, 'g> {
             }
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::{INT64, NodeProto, ValueInfoProto};
+
+    #[test]
+    fn numbers_are_followed_and_shapes_are_not() {
+        let input = |name| ValueInfoProto::tensor(name, INT64, &[]);
+        let graph = GraphProto {
+            input: vec![input("ids"), input("mask")],
+            node: vec![
+                NodeProto::new("Cast", &["mask"], &["bias"]),
+                NodeProto::new("Shape", &["mask"], &["shape"]),
+                NodeProto::new("Reshape", &["ids", "shape"], &["plain"]),
+                NodeProto::new("Add", &["plain", "bias"], &["masked"]),
+            ],
+            ..GraphProto::default()
+        };
+        let depends = |value, input| depends_on(&graph, value, input).unwrap();
+        assert!(depends("masked", "mask") && depends("masked", "ids"));
+        assert!(depends("mask", "mask") && depends("plain", "ids"));
+        assert!(!depends("plain", "mask") && !depends("shape", "mask"));
+        assert!(!depends("bias", "ids") && !depends("masked", "nobody"));
     }
 }

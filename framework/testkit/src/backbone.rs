@@ -29,6 +29,7 @@ pub fn conformance(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>) {
     bad_batches_are_refused(build, &info);
     the_sinks_error_ends_the_run(build, &info);
     the_sinks_panic_unwinds_to_the_caller(build, &info);
+    a_sink_may_run_a_backbone(build, &info);
 }
 
 /// A tap with its hidden state `[batch, tokens, hidden]`, kept after the run. What stands in padding
@@ -43,8 +44,18 @@ struct Passed {
 }
 
 fn forward(backbone: &mut dyn Backbone, batch: &TokenBatch) -> Passed {
+    forward_while(backbone, batch, || ())
+}
+
+/// Calls `work` at each tap.
+fn forward_while(
+    backbone: &mut dyn Backbone,
+    batch: &TokenBatch,
+    mut work: impl FnMut(),
+) -> Passed {
     let mut taps = Vec::new();
     let own = run(backbone, batch, |tap| {
+        work();
         let mut hidden = tap.hidden.to_owned();
         for (row, &length) in tap.lengths.iter().enumerate() {
             hidden.slice_mut(s![row, length.., ..]).fill(0.0);
@@ -100,7 +111,9 @@ fn exactly_the_asked_layers_arrive(
     let every_second: Vec<usize> = all.iter().copied().step_by(2).collect();
     let batch = batch(&ragged(info));
     let complete = forward(&mut *build(&all), &batch);
-    for asked in [&all[..], &every_second, &[0], &[info.layers]] {
+    // Without any there is the own prediction, or nothing to do.
+    let none = info.own_outputs.map(|_| &[][..]);
+    for asked in [&all[..], &every_second, &[0], &[info.layers]].into_iter().chain(none) {
         let mut backbone = build(asked);
         assert_eq!(backbone.taps(), asked, "`taps` tells the layers that were asked for");
         let passed = forward(&mut *backbone, &batch);
@@ -261,6 +274,17 @@ fn the_sinks_panic_unwinds_to_the_caller(
     let message = panic.as_ref().and_then(|panic| panic.downcast_ref::<&str>());
     assert_eq!(message, Some(&"from the sink"), "a panic in the sink unwinds to the caller");
     assert!(before == forward(&mut *backbone, &batch), "the next run is not affected");
+}
+
+fn a_sink_may_run_a_backbone(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &BackboneInfo) {
+    let (mut outer, mut inner) = (build(&all_layers(info)), build(&[info.layers]));
+    let batch = batch(&ragged(info));
+    let before = forward(&mut *outer, &batch);
+    let after = forward_while(&mut *outer, &batch, || {
+        let within = run(&mut *inner, &batch, |_| ());
+        assert!(within.is_ok(), "a sink may run a backbone, got {within:?}");
+    });
+    assert!(before == after, "a run is not affected by those that its sink makes");
 }
 
 fn assert_close<D: Dimension>(left: &Array<f32, D>, right: &Array<f32, D>, law: &str) {

@@ -4,6 +4,7 @@
 //! call it from a test of the plugin's own crate. One module per trait.
 
 pub mod backbone;
+pub mod corpus;
 pub mod fakes;
 pub mod privacy;
 pub mod quantizer;

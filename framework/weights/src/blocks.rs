@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::MatrixError;
 use crate::format::{BLOCK, Bits, Encoding};
-use crate::rows::{check_range, checked_area, floor, inverse, largest, peak, rounded};
+use crate::rows::{check_range, floor, inverse, largest, peak, rounded};
 
 /// A matrix in blocks: each row is cut into blocks of `block` columns, and
 /// `value = (code - zero) * scale (+ offset)`, where zero is 8 for 4 bits and 128 for 8.
@@ -45,34 +45,6 @@ impl Blocks {
             check_range(parts, columns / block, block, f32::MAX)?;
         }
         Ok(blocks)
-    }
-
-    /// The matrix of unpacked codes `[rows, columns]`, one a byte.
-    ///
-    /// # Errors
-    /// As [`Blocks::new`], or if there are not just as many codes or one has more bits.
-    pub fn from_codes(
-        bits: Bits,
-        block: usize,
-        [rows, columns]: [usize; 2],
-        codes: Vec<u8>,
-        scales: Vec<f32>,
-        offsets: Option<Vec<f32>>,
-    ) -> Result<Self, MatrixError> {
-        if codes.len() != checked_area(rows, columns)? {
-            let problem = format!("has {} codes; expected one a value", codes.len());
-            return Err(MatrixError::Shape { rows, columns, problem });
-        }
-        if let Some(code) = codes.iter().find(|&&code| u32::from(code) >> bits.width() > 0) {
-            let problem = format!("has the code {code}; expected {} bits", bits.width());
-            return Err(MatrixError::Shape { rows, columns, problem });
-        }
-        let packed = |&[low, high]: &[u8; 2]| low | high << 4;
-        let quants = match bits {
-            Bits::Eight => codes,
-            Bits::Four => codes.as_chunks::<2>().0.iter().map(packed).collect(),
-        };
-        Self::new(bits, block, [rows, columns], quants, scales, offsets)
     }
 
     /// Values `[rows, columns]`, which are in range, in blocks of 32 columns, which fill the rows.

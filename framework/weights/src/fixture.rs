@@ -1,16 +1,42 @@
 //! A sound file and a reader of all that a file has, for tests and fuzzing.
 
+use std::fs;
 use std::path::Path;
 
-use crate::error::WeightsError;
+use safetensors::Dtype;
+
+use crate::blocks::Blocks;
+use crate::error::{MatrixError, WeightsError};
 use crate::file::WeightsFile;
-use crate::format::WeightFormat;
+use crate::format::{Bits, WeightFormat};
 use crate::matrix::{Encoded, encode};
 use crate::source::SourceFiles;
 use crate::writer::{Planned, WeightsWriter};
 
 /// The name of the file in its folder.
 pub const FILE: &str = "model.safetensors";
+
+impl Blocks {
+    /// The matrix of unpacked codes `[rows, columns]`, one a byte.
+    ///
+    /// # Errors
+    /// As [`Blocks::new`].
+    pub fn from_codes(
+        bits: Bits,
+        block: usize,
+        shape: [usize; 2],
+        codes: Vec<u8>,
+        scales: Vec<f32>,
+        offsets: Option<Vec<f32>>,
+    ) -> Result<Self, MatrixError> {
+        let packed = |&[low, high]: &[u8; 2]| low | high << 4;
+        let quants = match bits {
+            Bits::Eight => codes,
+            Bits::Four => codes.as_chunks::<2>().0.iter().map(packed).collect(),
+        };
+        Self::new(bits, block, shape, quants, scales, offsets)
+    }
+}
 
 /// Writes a small [`FILE`] with a matrix in every format to `folder`.
 ///
@@ -23,7 +49,8 @@ pub fn every_format(folder: &Path) -> Result<(), WeightsError> {
         Planned::matrix(name(format), [rows, columns], format.encoding(columns))
     };
     let planned = WeightFormat::ALL.into_iter().map(plan);
-    let planned: Vec<Planned> = planned.chain([Planned::vector("bias", rows)]).collect();
+    let planned: Vec<Planned> =
+        planned.chain([Planned::tensor("bias", Dtype::F32, [rows])]).collect();
     let path = folder.join(FILE);
     let mut writer = WeightsWriter::create(&path, &planned)?;
     for format in WeightFormat::ALL {
@@ -36,13 +63,17 @@ pub fn every_format(folder: &Path) -> Result<(), WeightsError> {
     writer.finish()
 }
 
-/// Reads all tensors of the [`FILE`] in `folder` in every way that they can be read, and says how many
-/// are matrices or numbers.
+/// Takes `bytes` as the [`FILE`] in `folder`: reads all its tensors in every way that they can be read,
+/// and says how many are matrices or numbers.
 ///
 /// # Errors
-/// If the file is refused as a whole.
-pub fn read_all(folder: &Path) -> Result<usize, WeightsError> {
-    let file = WeightsFile::open(&folder.join(FILE))?;
+/// If the file cannot be written or is refused as a whole.
+pub fn read_all(folder: &Path, bytes: &[u8]) -> Result<usize, WeightsError> {
+    let path = folder.join(FILE);
+    // A new file each time: over one that is there, some file systems write through to disk.
+    let _ = fs::remove_file(&path);
+    fs::write(&path, bytes).map_err(WeightsError::read(&path))?;
+    let file = WeightsFile::open(&path)?;
     let source = SourceFiles::open(folder)?;
     let mut read = 0;
     for name in file.names() {

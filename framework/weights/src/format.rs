@@ -121,7 +121,7 @@ impl Bits {
 /// How one matrix is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// Values as they are; tensors of any rank can be stored so.
+    /// Values as they are.
     F32,
     /// Half precision.
     F16,

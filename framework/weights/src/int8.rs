@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::MatrixError;
-use crate::rows::{check_range, checked_area, inverse, largest, rounded};
+use crate::rows::{inverse, largest, rounded};
 
 /// Rows and columns that are transposed at a time: what is read and written stays in the cache.
 const TILE: usize = 64;
@@ -22,21 +22,6 @@ pub struct Int8Rows {
 }
 
 impl Int8Rows {
-    /// The matrix of these parts, as the fields of [`Int8RowsView`] describe them.
-    ///
-    /// # Errors
-    /// If the parts do not have the sizes that `rows` and `columns` ask for, or a scale is not finite.
-    pub fn new(
-        [rows, columns]: [usize; 2],
-        quants: Vec<i8>,
-        scales: Vec<f32>,
-    ) -> Result<Self, MatrixError> {
-        let matrix = Self { rows, columns, quants, scales };
-        matrix.view().checked()?;
-        check_range(&matrix.scales, 1, columns, f32::MAX)?;
-        Ok(matrix)
-    }
-
     /// Values `[rows, columns]`, which are in range: a row's scale is its largest magnitude over 127,
     /// codes are rounded to even.
     pub(crate) fn encode(values: &[f32], [rows, columns]: [usize; 2]) -> Self {
@@ -88,16 +73,12 @@ pub struct Int8RowsView<'a> {
 }
 
 impl Int8RowsView<'_> {
-    /// This, if its parts have the sizes that its shape asks for.
+    /// This, whose codes are as many as its shape asks for, if its scales are too.
     pub(crate) fn checked(self) -> Result<Self, MatrixError> {
-        let Self { rows, columns, quants, scales } = self;
-        let wrong = |problem| Err(MatrixError::Shape { rows, columns, problem });
-        let values = checked_area(rows, columns)?;
-        if quants.len() != values {
-            return wrong(format!("has {} codes; expected {values}", quants.len()));
-        }
+        let Self { rows, columns, scales, .. } = self;
         if scales.len() != rows {
-            return wrong(format!("has {} scales; expected one a row", scales.len()));
+            let problem = format!("has {} scales; expected one a row", scales.len());
+            return Err(MatrixError::Shape { rows, columns, problem });
         }
         Ok(self)
     }

@@ -38,7 +38,7 @@
 //! # Example
 //!
 //! ```
-//! use mobillm_weights::{Planned, WeightFormat, WeightsFile, WeightsWriter, encode};
+//! use mobillm_weights::{Dtype, Planned, WeightFormat, WeightsFile, WeightsWriter, encode};
 //!
 //! let (rows, columns) = (3, 64);
 //! let values: Vec<f32> = (0..rows * columns).map(|i| (i as f32).sin()).collect();
@@ -47,7 +47,7 @@
 //! let path = folder.path().join("weights.safetensors");
 //! let planned = [
 //!     Planned::matrix("up.weight", [rows, columns], WeightFormat::Q4.encoding(columns)),
-//!     Planned::vector("up.bias", rows),
+//!     Planned::tensor("up.bias", Dtype::F32, [rows]),
 //! ];
 //! let mut writer = WeightsWriter::create(&path, &planned)?;
 //! writer.write("up.weight", &encode(values.clone(), rows, columns, WeightFormat::Q4)?)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
-use crate::error::WeightsError;
+use crate::error::{MatrixError, WeightsError};
 use crate::format::{Encoding, TensorSpec};
 use crate::header::{LENGTH, METADATA, byte_length};
 use crate::matrix::Encoded;
@@ -18,46 +18,44 @@ use crate::rows::check_range;
 /// Where the data starts and most tensors do: a multiple of a cache line.
 const ALIGNMENT: usize = 64;
 
-/// A matrix or vector that is going to be written.
+/// A matrix or tensor that is going to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// Its canonical name.
-    pub name: String,
-    /// Its shape; of rank 2 unless it is stored as f32.
-    pub shape: Vec<usize>,
-    /// How it is stored.
-    pub encoding: Encoding,
+    name: String,
+    stored: Stored,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stored {
+    Matrix([usize; 2], Encoding),
+    Tensor(Dtype, Vec<usize>),
 }
 
 impl Planned {
-    /// The matrix `name`, stored as `encoding`.
+    /// The matrix `name` of the shape `[rows, columns]`, stored as `encoding`.
     pub fn matrix(name: impl Into<String>, shape: [usize; 2], encoding: Encoding) -> Self {
-        Self { name: name.into(), shape: shape.to_vec(), encoding }
+        Self { name: name.into(), stored: Stored::Matrix(shape, encoding) }
     }
 
-    /// The vector `name` of `length` f32 values.
-    pub fn vector(name: impl Into<String>, length: usize) -> Self {
-        Self { name: name.into(), shape: vec![length], encoding: Encoding::F32 }
+    /// The tensor `name` of any rank, stored as it is.
+    pub fn tensor(name: impl Into<String>, dtype: Dtype, shape: impl Into<Vec<usize>>) -> Self {
+        Self { name: name.into(), stored: Stored::Tensor(dtype, shape.into()) }
     }
 
-    fn tensors(&self) -> Result<Vec<TensorSpec>, String> {
-        match (self.encoding, &self.shape[..]) {
-            (Encoding::F32, shape) => {
-                let (name, shape) = (self.name.clone(), shape.to_vec());
-                Ok(vec![TensorSpec { name, dtype: Dtype::F32, shape }])
-            }
-            (encoding, &[rows, columns]) => {
-                encoding.check(rows, columns).map_err(|error| error.to_string())?;
+    fn tensors(&self) -> Result<Vec<TensorSpec>, MatrixError> {
+        match self.stored {
+            Stored::Matrix([rows, columns], encoding) => {
+                encoding.check(rows, columns)?;
                 Ok(encoding.tensors(&self.name, rows, columns))
             }
-            (encoding, shape) => {
-                Err(format!("has the shape {shape:?} and cannot be stored as {encoding:?}"))
+            Stored::Tensor(dtype, ref shape) => {
+                Ok(vec![TensorSpec { name: self.name.clone(), dtype, shape: shape.clone() }])
             }
         }
     }
 }
 
-/// A safetensors file in the making. All that it will hold is announced first; then matrices are
+/// A safetensors file in the making. All that it will hold is announced first; then all is
 /// written in any order, and each can be dropped before the next is made.
 ///
 /// The data starts at a multiple of 64 bytes and so does every tensor whose own length and whose
@@ -82,14 +80,14 @@ impl WeightsWriter {
     ///
     /// # Errors
     /// If the file exists or cannot be written, two tensors have one name, or a shape does not fit its
-    /// encoding.
+    /// encoding or has no whole number of bytes.
     pub fn create(path: &Path, planned: &[Planned]) -> Result<Self, WeightsError> {
         let mut specs = Vec::new();
         let mut metadata = Map::new();
         for plan in planned {
             let wrong = |error| WeightsError::tensor(path, &plan.name, error);
             specs.extend(plan.tensors().map_err(wrong)?);
-            if let Encoding::Blocks { bits, .. } = plan.encoding {
+            if let Stored::Matrix(_, Encoding::Blocks { bits, .. }) = plan.stored {
                 metadata.insert(plan.name.clone(), bits.width().to_string().into());
             }
         }
@@ -121,6 +119,19 @@ impl WeightsWriter {
         check_range(values, columns, 1, f32::MAX)
             .map_err(|source| WeightsError::Value { name: name.to_owned(), source })?;
         self.put(name, Dtype::F32, None, bytemuck::cast_slice(values))
+    }
+
+    /// Writes the tensor `name` of any element type, from its bytes, row-major and little-endian.
+    ///
+    /// # Errors
+    /// If the file cannot be written, or such a tensor was not announced or is written already.
+    pub fn write_bytes(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        bytes: &[u8],
+    ) -> Result<(), WeightsError> {
+        self.put(name, dtype, None, bytes)
     }
 
     /// Writes the tensor `name`, if it is as it was announced; a shape that is not given is the same.
@@ -184,7 +195,7 @@ fn layout(
         let (offset, length) = (end, byte_length(spec.dtype, &spec.shape));
         end = length
             .and_then(|length| length.checked_add(offset))
-            .ok_or_else(|| wrong("has more bytes than there are addresses"))?;
+            .ok_or_else(|| wrong("has more bytes than there are addresses, or a half one"))?;
         let (dtype, shape) = (spec.dtype, &spec.shape);
         let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [offset, end]});
         if entries.insert(spec.name.clone(), entry).is_some() {

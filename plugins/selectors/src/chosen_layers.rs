@@ -30,9 +30,7 @@ impl Plugin for ChosenLayersConfig {
 #[typetag::serde(name = "chosen-layers")]
 impl SelectorConfig for ChosenLayersConfig {
     fn check(&self, info: &BackboneInfo) -> Vec<Diagnostic> {
-        let tokens = self.tokens.check(info);
-        let mut found: Vec<Diagnostic> =
-            tokens.into_iter().map(|finding| finding.under("tokens")).collect();
+        let mut found = tokens::check(&*self.tokens, info);
         let expected = format!("at least one, ascending, each from 0 to {}", info.layers);
         let mut problem =
             |message: String| found.push(Diagnostic::new("layers", message).expected(&*expected));
@@ -55,8 +53,8 @@ impl SelectorConfig for ChosenLayersConfig {
 
 /// Taps the layers of a list, with another selector's tokens.
 pub struct ChosenLayers {
-    layers: Vec<usize>,
-    tokens: Box<dyn Selector>,
+    pub(crate) layers: Vec<usize>,
+    pub(crate) tokens: Box<dyn Selector>,
 }
 
 impl Selector for ChosenLayers {
@@ -80,26 +78,12 @@ impl Selector for ChosenLayers {
 #[cfg(test)]
 mod tests {
     use mobillm_core::backbone::Pooling;
-    use mobillm_core::fingerprint::Fingerprint;
 
     use super::*;
-
-    fn config(json: &str) -> Box<dyn SelectorConfig> {
-        serde_json::from_str(json).unwrap()
-    }
+    use crate::setup::{self, config};
 
     fn info(layers: usize) -> BackboneInfo {
-        BackboneInfo {
-            architecture: "test".into(),
-            layers,
-            hidden: 4,
-            max_tokens: 8,
-            vocabulary: 10,
-            pooling: Pooling::LastToken,
-            own_outputs: None,
-            language_head: false,
-            bundle: Fingerprint::of(b"test"),
-        }
+        setup::info(layers, Pooling::LastToken)
     }
 
     #[test]

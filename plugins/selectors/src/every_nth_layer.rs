@@ -2,14 +2,14 @@
 
 use std::num::NonZeroUsize;
 
-use mobillm_core::activations::Selected;
-use mobillm_core::backbone::{BackboneInfo, Tap};
+use mobillm_core::backbone::BackboneInfo;
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::{Plugin, Slot};
-use mobillm_core::selector::{Selector, SelectorConfig, SelectorError};
+use mobillm_core::selector::{Selector, SelectorConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::chosen_layers::ChosenLayers;
 use crate::tokens;
 
 /// Every n-th layer, counted from the last, which is always tapped.
@@ -32,9 +32,7 @@ impl Plugin for EveryNthLayerConfig {
 #[typetag::serde(name = "every-nth-layer")]
 impl SelectorConfig for EveryNthLayerConfig {
     fn check(&self, info: &BackboneInfo) -> Vec<Diagnostic> {
-        let tokens = self.tokens.check(info);
-        let mut found: Vec<Diagnostic> =
-            tokens.into_iter().map(|finding| finding.under("tokens")).collect();
+        let mut found = tokens::check(&*self.tokens, info);
         if self.n.get() > info.layers {
             let message = format!("{} is more than the model's {} layers", self.n, info.layers);
             let help = format!("{} taps the last layer alone", info.layers);
@@ -45,60 +43,23 @@ impl SelectorConfig for EveryNthLayerConfig {
     }
 
     fn build(&self, info: &BackboneInfo) -> Box<dyn Selector> {
-        Box::new(EveryNthLayer { n: self.n, tokens: self.tokens.build(info) })
-    }
-}
-
-/// Keeps every n-th layer of another selector.
-pub struct EveryNthLayer {
-    n: NonZeroUsize,
-    tokens: Box<dyn Selector>,
-}
-
-impl Selector for EveryNthLayer {
-    fn layers(&self, info: &BackboneInfo) -> Vec<usize> {
-        let all = self.tokens.layers(info);
-        let mut layers: Vec<usize> = all.into_iter().rev().step_by(self.n.get()).collect();
+        let tokens = self.tokens.build(info);
+        let mut layers: Vec<usize> =
+            tokens.layers(info).into_iter().rev().step_by(self.n.get()).collect();
         layers.reverse();
-        layers
-    }
-
-    fn rows(&self, tokens: usize) -> usize {
-        self.tokens.rows(tokens)
-    }
-
-    fn is_fixed(&self) -> bool {
-        self.tokens.is_fixed()
-    }
-
-    fn select(&self, tap: &Tap<'_>, memory: Vec<f32>) -> Result<Selected, SelectorError> {
-        self.tokens.select(tap, memory)
+        Box::new(ChosenLayers { layers, tokens })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mobillm_core::backbone::Pooling;
-    use mobillm_core::fingerprint::Fingerprint;
+    use mobillm_core::backbone::{Pooling, Tap};
 
     use super::*;
-
-    fn config(json: &str) -> Box<dyn SelectorConfig> {
-        serde_json::from_str(json).unwrap()
-    }
+    use crate::setup::{self, config};
 
     fn info(layers: usize) -> BackboneInfo {
-        BackboneInfo {
-            architecture: "test".into(),
-            layers,
-            hidden: 4,
-            max_tokens: 8,
-            vocabulary: 10,
-            pooling: Pooling::Mean,
-            own_outputs: None,
-            language_head: false,
-            bundle: Fingerprint::of(b"test"),
-        }
+        setup::info(layers, Pooling::LastToken)
     }
 
     fn layers(json: &str, of: usize) -> Vec<usize> {
@@ -129,7 +90,7 @@ mod tests {
     #[test]
     fn layers_then_tokens() {
         let json = r#"{ "type": "every-nth-layer", "n": 2, "tokens": { "type": "loss-tokens" } }"#;
-        let info = BackboneInfo { pooling: Pooling::LastToken, ..info(6) };
+        let info = info(6);
         let selector = config(json).build(&info);
         assert_eq!(selector.layers(&info), [2, 4, 6]);
         assert_eq!([0, 1, 8].map(|tokens| selector.rows(tokens)), [0, 1, 1]);

@@ -46,13 +46,15 @@ mod chosen_layers;
 mod every_nth_layer;
 mod loss_tokens;
 mod padding;
+#[cfg(test)]
+mod setup;
 mod tokens;
 
 use mobillm_core::registry::{DuplicateTag, Registry};
 
 pub use all::{All, AllConfig};
 pub use chosen_layers::{ChosenLayers, ChosenLayersConfig};
-pub use every_nth_layer::{EveryNthLayer, EveryNthLayerConfig};
+pub use every_nth_layer::EveryNthLayerConfig;
 pub use loss_tokens::{LossTokens, LossTokensConfig};
 
 /// Registers the selectors of this crate.

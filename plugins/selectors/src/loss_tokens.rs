@@ -96,26 +96,16 @@ fn mean(tokens: ArrayView2<'_, f32>) -> impl Iterator<Item = f32> {
 
 #[cfg(test)]
 mod tests {
-    use mobillm_core::fingerprint::Fingerprint;
     use ndarray::{Array2, Array3, Axis};
 
     use super::*;
     use crate::all::AllConfig;
+    use crate::setup;
 
     const POOLINGS: [Pooling; 3] = [Pooling::FirstToken, Pooling::Mean, Pooling::LastToken];
 
     fn info(pooling: Pooling) -> BackboneInfo {
-        BackboneInfo {
-            architecture: "test".into(),
-            layers: 6,
-            hidden: 3,
-            max_tokens: 9,
-            vocabulary: 10,
-            pooling,
-            own_outputs: None,
-            language_head: false,
-            bundle: Fingerprint::of(b"test"),
-        }
+        setup::info(6, pooling)
     }
 
     fn selector(pooling: Pooling) -> Box<dyn Selector> {

@@ -175,7 +175,7 @@ impl GraphWriter<'_> {
         }
     }
 
-    /// `input` as u8 `[rows, inputs]` around 128, and the rows' scales.
+    /// `input` as i16 `[rows, inputs]`, and the rows' scales.
     fn quantized(&mut self, input: &Input) -> Result<[Value; 2], WeightsError> {
         match input {
             Input::Rows(rows) => Ok(self.graph.nodes(ours("QuantizeRows"), &[rows], vec![])),

@@ -27,12 +27,13 @@
 //! bias, factor, residual, frequencies and mask may be left out.
 //!
 //! ```text
-//! QuantizeRows(x f32 [.., k]) -> quants u8 [.., k], scales f32 [.., 1]
-//!     scale = absmax / 127, q = x / scale to the nearest, ties to even; quants = q + 128; 0 and 128 for a row of zeros
+//! QuantizeRows(x f32 [.., k]) -> quants i16 [.., k], scales f32 [.., 1]
+//!     scale = absmax / levels, quants = x / scale to the nearest, ties to even; 0 for a row of zeros;
+//!     levels = min(2^15 - 1, (2^31 - 1) / 128 / k), so that no sum of products overflows 32 bits
 //! NormQuantizeRows(x f32 [.., k], weight f32 [k], bias f32 [k])        of the norm `kind` ("rms", "layer") with `epsilon`
 //! ActivateQuantizeRows(x f32 [.., k], factor f32 [.., k])              of activation(x) * factor
 //! Int8Linear(quants, scales, weight i8 [k, n], weight_scales f32 [n], bias f32 [n], residual f32 [.., n]) -> f32 [.., n]
-//!     (sum over k of (quants - 128) * weight, exact) * scales * weight_scales + bias + residual
+//!     (sum over k of quants * weight, exact) * scales * weight_scales + bias + residual
 //! Attention(query f32 [batch, tokens, heads * width], key, value f32 [batch, tokens, key_heads * width],
 //!           frequencies f32 [width / 2], attention_mask int64 [batch, tokens]) -> f32 as query
 //!     `heads`, `key_heads`, `causal` (0, 1); queries and keys turned by position * frequency, if there are some

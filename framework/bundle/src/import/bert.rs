@@ -19,7 +19,7 @@ use super::hugging_face::{Model, Sizes};
 use super::names::Origin::Same;
 use super::names::{Biases, Names, Origin};
 use crate::network::{
-    Activation, Attention, Embedding, FeedForward, Network, Norm, NormKind, Placement, Positions,
+    Activation, Embedding, FeedForward, Network, Norm, NormKind, Placement, Positions,
 };
 
 /// What it leaves out is what `transformers` assumes.
@@ -117,7 +117,7 @@ fn encoder(
         rows,
     ])?;
     config.check_epsilon("layer_norm_eps", bert.layer_norm_eps)?;
-    let head_width = config.divide(hidden, heads)?;
+    let attention = config.attention(hidden, heads, false)?;
     let kind = bert.position_embedding_type.as_deref().unwrap_or("absolute");
     if kind != "absolute" {
         let problem = format!("`position_embedding_type` is {kind:?}, only \"absolute\" is known");
@@ -149,14 +149,7 @@ fn encoder(
                 segments: bert.type_vocab_size,
                 normed: true,
             },
-            attention: Attention {
-                heads: heads.1,
-                key_heads: heads.1,
-                head_width,
-                causal: false,
-                normed: false,
-                rotary: None,
-            },
+            attention,
             feed_forward: FeedForward { inner: bert.intermediate_size, activation, gated: false },
             norm: Norm { kind: NormKind::Layer, epsilon: bert.layer_norm_eps },
             placement: Placement::After,

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{ImportError, read_json};
-use crate::network::Activation;
+use crate::network::{Activation, Attention};
 
 /// The `config.json` of a model.
 pub(super) struct Config {
@@ -190,6 +190,18 @@ impl Config {
             return Ok(whole / part);
         }
         Err(self.wrong(format!("`{key}` {whole} is not a multiple of `{part_key}` {part}")))
+    }
+
+    /// Attention of as many heads of keys as of queries, which share the hidden state.
+    pub(super) fn attention(
+        &self,
+        hidden: (&str, usize),
+        heads: (&str, usize),
+        causal: bool,
+    ) -> Result<Attention, ImportError> {
+        let head_width = self.divide(hidden, heads)?;
+        let heads = heads.1;
+        Ok(Attention { heads, key_heads: heads, head_width, causal, normed: false, rotary: None })
     }
 
     /// The activation that `key` names.

@@ -12,7 +12,7 @@ use super::hugging_face::{Model, Sizes};
 use super::names::Origin::Same;
 use super::names::{Biases, Names, Origin};
 use crate::network::{
-    Activation, Attention, Embedding, FeedForward, Network, Norm, NormKind, Placement, Positions,
+    Activation, Embedding, FeedForward, Network, Norm, NormKind, Placement, Positions,
 };
 
 #[derive(Deserialize)]
@@ -66,8 +66,8 @@ pub(super) fn distilbert(config: &Config, checkpoint: &Checkpoint) -> Result<Mod
         hidden,
         heads,
     ])?;
-    let head_width = config.divide(hidden, heads)?;
-    let (hidden, heads) = (hidden.1, heads.1);
+    let attention = config.attention(hidden, heads, false)?;
+    let hidden = hidden.1;
     let activation = config.activation("activation", &distilbert.activation)?;
     let (head, own_labels) = classifier(config, checkpoint, &HEAD, hidden)?;
     Ok(Model {
@@ -85,14 +85,7 @@ pub(super) fn distilbert(config: &Config, checkpoint: &Checkpoint) -> Result<Mod
                 segments: 0,
                 normed: true,
             },
-            attention: Attention {
-                heads,
-                key_heads: heads,
-                head_width,
-                causal: false,
-                normed: false,
-                rotary: None,
-            },
+            attention,
             feed_forward: FeedForward { inner: distilbert.hidden_dim, activation, gated: false },
             norm: Norm { kind: NormKind::Layer, epsilon: 1e-12 },
             placement: Placement::After,

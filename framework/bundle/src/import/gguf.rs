@@ -64,7 +64,7 @@ const FOREIGN: [&str; 8] = [
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, contradicts itself, or asks for something that is not known.
-pub(super) fn model(path: &Path) -> Result<Source, ImportError> {
+pub(crate) fn model(path: &Path) -> Result<Source, ImportError> {
     let file = GgufFile::open(path)
         .map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
     let file = Arc::new(file);

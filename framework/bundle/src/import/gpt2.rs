@@ -12,9 +12,7 @@ use super::head::vocabulary;
 use super::hugging_face::{Model, Sizes, padding};
 use super::names::Origin::{Same, Third, Transposed};
 use super::names::{Biases, Names, Origin};
-use crate::network::{
-    Attention, Embedding, FeedForward, Network, Norm, NormKind, Placement, Positions,
-};
+use crate::network::{Embedding, FeedForward, Network, Norm, NormKind, Placement, Positions};
 
 #[derive(Deserialize)]
 struct Gpt2Config {
@@ -73,8 +71,8 @@ pub(super) fn gpt2(config: &Config, checkpoint: &Checkpoint) -> Result<Model, Im
         heads,
     ])?;
     config.check_epsilon("layer_norm_epsilon", gpt2.layer_norm_epsilon)?;
-    let head_width = config.divide(hidden, heads)?;
-    let (hidden, heads) = (hidden.1, heads.1);
+    let attention = config.attention(hidden, heads, true)?;
+    let hidden = hidden.1;
     let activation = config.activation("activation_function", &gpt2.activation_function)?;
     Ok(Model {
         sizes: Sizes {
@@ -91,14 +89,7 @@ pub(super) fn gpt2(config: &Config, checkpoint: &Checkpoint) -> Result<Model, Im
                 segments: 0,
                 normed: false,
             },
-            attention: Attention {
-                heads,
-                key_heads: heads,
-                head_width,
-                causal: true,
-                normed: false,
-                rotary: None,
-            },
+            attention,
             feed_forward: FeedForward {
                 inner: gpt2.n_inner.unwrap_or(4 * hidden),
                 activation,

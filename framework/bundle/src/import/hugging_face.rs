@@ -64,7 +64,7 @@ pub(super) fn known_architectures() -> String {
 ///
 /// # Errors
 /// If a file is missing or damaged, the family is not known, or config and weights contradict each other.
-pub(super) fn model(folder: &Path) -> Result<Source, ImportError> {
+pub(crate) fn model(folder: &Path) -> Result<Source, ImportError> {
     let config = Config::read(&folder.join("config.json"))?;
     let got = config.model_type()?;
     let Some(&(architecture, prefix, importer)) = FAMILIES.iter().find(|(name, ..)| *name == got)

@@ -65,7 +65,7 @@ pub(super) fn import(
     let own = foreign.own.as_ref().zip(foreign.info.own_outputs);
     let own = own.map(|(from, outputs)| Own { from, to: OWN_PREDICTION, outputs });
     mobillm_onnx::rewrite(graph, &taps, &inputs, foreign.info.hidden, own);
-    check_batches(&model, foreign.causal).map_err(wrong)?;
+    check_batches(&model, foreign.info.layers, foreign.causal).map_err(wrong)?;
     model.ir_version = model.ir_version.max(OLDEST_IR);
     write_whole(out, |folder| {
         weights::write(&mut model, &mut files, folder)?;
@@ -122,19 +122,14 @@ fn inputs(graph: &GraphProto, opset: Option<i64>, keys: &Keys) -> Result<Vec<Inp
     Ok(inputs)
 }
 
-/// Checks that a text's hidden states in the rewritten `model` depend neither on its padding nor on its
-/// batch mates.
+/// Checks that a text's hidden states in the rewritten `model` of `layers` layers depend neither on its
+/// padding nor on its batch mates.
 ///
 /// Fails with what is wrong and what to do.
-fn check_batches(model: &ModelProto, causal: bool) -> Result<(), String> {
+fn check_batches(model: &ModelProto, layers: usize, causal: bool) -> Result<(), String> {
     let graph = model.graph.iter();
-    let mask = Role::Mask.name();
-    if !causal && !graph.clone().any(|graph| graph.input.iter().any(|input| input.name == mask)) {
-        return Err(
-            "takes no attention_mask, or does nothing with it, so that hidden states change \
-                    with the padding; export it with that input"
-                .to_owned(),
-        );
+    if !causal {
+        graph.clone().try_for_each(|graph| check_mask(graph, layers))?;
     }
     let functions = model.functions.iter().flat_map(|function| &function.node);
     let mixing = graph.flat_map(|graph| &graph.node).chain(functions).find_map(mixing_batch);
@@ -144,6 +139,23 @@ fn check_batches(model: &ModelProto, causal: bool) -> Result<(), String> {
              depend on a text's batch mates; take a graph in which the weights alone are quantized"
         ))
     })
+}
+
+/// Checks that the hidden states of an encoder's rewritten `graph` depend on the mask.
+///
+/// Fails with what is wrong and what to do.
+fn check_mask(graph: &GraphProto, layers: usize) -> Result<(), String> {
+    let mask = Role::Mask.name();
+    let last = format!("tap.{layers}");
+    let remedy = "so that hidden states change with the padding; export it with an attention that takes \
+                  that input";
+    if !graph.input.iter().any(|input| input.name == mask) {
+        return Err(format!("takes no {mask}, or does nothing with it, {remedy}"));
+    }
+    match mobillm_onnx::depends_on(graph, &last, mask).map_err(|error| error.to_string())? {
+        true => Ok(()),
+        false => Err(format!("its {mask} has no effect on the taps, {remedy}")),
+    }
 }
 
 /// The operator of `node` or of a node within it that quantizes activations over all of its input, if

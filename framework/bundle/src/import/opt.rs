@@ -13,9 +13,7 @@ use super::head::vocabulary;
 use super::hugging_face::{Model, Sizes, padding};
 use super::names::Origin::Same;
 use super::names::{Biases, Names, Origin};
-use crate::network::{
-    Attention, Embedding, FeedForward, Network, Norm, NormKind, Placement, Positions,
-};
+use crate::network::{Embedding, FeedForward, Network, Norm, NormKind, Placement, Positions};
 
 /// Rows of the table of positions that no token gets.
 const OFFSET: usize = 2;
@@ -82,8 +80,8 @@ pub(super) fn opt(config: &Config, checkpoint: &Checkpoint) -> Result<Model, Imp
         hidden,
         heads,
     ])?;
-    let head_width = config.divide(hidden, heads)?;
-    let (hidden, heads) = (hidden.1, heads.1);
+    let attention = config.attention(hidden, heads, true)?;
+    let hidden = hidden.1;
     let activation = config.activation("activation_function", &opt.activation_function)?;
     let embedding = "decoder.embed_tokens.weight";
     let before = opt.do_layer_norm_before;
@@ -105,14 +103,7 @@ pub(super) fn opt(config: &Config, checkpoint: &Checkpoint) -> Result<Model, Imp
                 segments: 0,
                 normed: false,
             },
-            attention: Attention {
-                heads,
-                key_heads: heads,
-                head_width,
-                causal: true,
-                normed: false,
-                rotary: None,
-            },
+            attention,
             feed_forward: FeedForward { inner: opt.ffn_dim, activation, gated: false },
             norm: Norm { kind: NormKind::Layer, epsilon: 1e-5 },
             placement: if before { Placement::Before } else { Placement::After },

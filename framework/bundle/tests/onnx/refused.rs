@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use mobillm_bundle::onnx::{
-    Axis, FLOAT, FLOAT16, FunctionProto, INT64, NodeProto, TensorProto, ValueInfoProto,
+    AttributeProto, Axis, FLOAT, FLOAT16, FunctionProto, INT64, NodeProto, TensorProto,
+    ValueInfoProto,
 };
 use mobillm_bundle::{ImportOptions, WeightFormat};
 use mobillm_core::backbone::Pooling;
@@ -173,6 +174,38 @@ fn an_encoder_without_a_mask_is_refused() {
     place.refused(&ImportOptions::default(), &["model.onnx", "no attention_mask"]);
     place.change_graph(|graph| graph.input.retain(|input| input.name != "attention_mask"));
     place.refused(&ImportOptions::default(), &["model.onnx", "no attention_mask"]);
+}
+
+/// A mask of the pooled answer alone leaves the hidden states to the padding.
+#[test]
+fn a_mask_without_effect_on_the_taps_is_refused() {
+    let place = Place::new("bert");
+    place.change_graph(|graph| {
+        for node in &mut graph.node {
+            for input in node.input.iter_mut().filter(|input| *input == "attention_mask") {
+                *input = "input_ids".to_owned();
+            }
+        }
+        let answer = graph.output[0].name.clone();
+        let maker = graph.node.iter_mut().find(|node| node.output.contains(&answer)).unwrap();
+        maker.output[0] = "unmasked".to_owned();
+        let mut cast = NodeProto::new("Cast", &["attention_mask"], &["numbers"]);
+        cast.attribute.push(AttributeProto::int("to", FLOAT.into()));
+        graph.node.extend([
+            cast,
+            NodeProto::new("ReduceMax", &["numbers"], &["largest"]),
+            NodeProto::new("Mul", &["unmasked", "largest"], &[&answer]),
+        ]);
+    });
+    let words = ["model.onnx", "attention_mask has no effect on the taps", "padding"];
+    place.refused(&ImportOptions::default(), &words);
+    // Nor does its shape tell tokens from padding.
+    place.change_graph(|graph| {
+        let last = graph.node.iter_mut().rfind(|node| node.op_type == "LayerNormalization");
+        last.unwrap().input.push("shape".to_owned());
+        graph.node.insert(0, NodeProto::new("Shape", &["attention_mask"], &["shape"]));
+    });
+    place.refused(&ImportOptions::default(), &words);
 }
 
 #[test]

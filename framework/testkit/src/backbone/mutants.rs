@@ -1,5 +1,6 @@
 //! The suite passes a sound backbone and finds each flaw.
 
+use std::cell::Cell;
 use std::thread::sleep;
 
 use mobillm_core::backbone::{Pooling, TapSink};
@@ -23,6 +24,32 @@ enum Flaw {
     TakesEveryBatch,
     GoesOnAfterAnError,
     StaysBrokenAfterAnError,
+    RunsOneAtATime,
+    MixesRuns,
+}
+
+thread_local! {
+    /// Runs of this thread that were started.
+    static STARTED: Cell<usize> = const { Cell::new(0) };
+    /// Those of them that are not over.
+    static OPEN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A run of a toy, by its number.
+struct Run(usize);
+
+impl Run {
+    fn start() -> Self {
+        OPEN.set(OPEN.get() + 1);
+        STARTED.set(STARTED.get() + 1);
+        Self(STARTED.get())
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        OPEN.set(OPEN.get() - 1);
+    }
 }
 
 /// Each layer takes a millisecond and adds one.
@@ -94,6 +121,10 @@ impl Backbone for Toy {
         sink: &mut dyn TapSink,
     ) -> Result<OwnPrediction, BackboneError> {
         self.check(batch)?;
+        let run = Run::start();
+        if OPEN.get() > 1 && self.flaw == Flaw::RunsOneAtATime {
+            return Err(BackboneError::Engine { engine: "toy", source: "is busy".into() });
+        }
         let (samples, tokens) = batch.ids().dim();
         if self.flaw == Flaw::DependsOnMates {
             self.offset = tokens as f32;
@@ -112,8 +143,13 @@ impl Backbone for Toy {
                 continue;
             }
             let width = if self.flaw == Flaw::TapsFlattened { 1 } else { self.info.hidden };
+            let later_runs = match self.flaw {
+                Flaw::MixesRuns => STARTED.get() - run.0,
+                _ => 0,
+            };
+            let shift = (layer + later_runs) as f32 + self.offset;
             let hidden = Array3::from_shape_fn((samples, tokens, width), |(row, at, _)| {
-                batch.ids()[[row, at]] as f32 + layer as f32 + self.offset
+                batch.ids()[[row, at]] as f32 + shift
             });
             let tap = Tap { layer, hidden: hidden.view(), lengths: batch.lengths() };
             if let Err(source) = sink.tap(tap) {
@@ -149,6 +185,8 @@ fn every_flaw_breaks_its_law() {
         (Flaw::TakesEveryBatch, "an empty batch makes no taps"),
         (Flaw::GoesOnAfterAnError, "BackboneError::Sink"),
         (Flaw::StaysBrokenAfterAnError, "next run"),
+        (Flaw::RunsOneAtATime, "a sink may run a backbone"),
+        (Flaw::MixesRuns, "not affected by those that its sink makes"),
     ] {
         let broken = || conformance(&|taps| Box::new(Toy::new(taps, flaw)));
         let panic = catch_unwind(AssertUnwindSafe(broken)).unwrap_err();

@@ -1,6 +1,6 @@
 //! Blocks that come from elsewhere.
 
-use mobillm_weights::{Bits, Blocks, Int8Rows, f16};
+use mobillm_weights::{Bits, Blocks, f16};
 use proptest::prelude::*;
 
 use crate::setup::{bits, says};
@@ -105,22 +105,6 @@ fn blocks_that_no_kernel_knows_are_refused() {
 }
 
 #[test]
-fn every_value_has_a_code() {
-    for codes in [0, 127, 129] {
-        let blocks = Blocks::from_codes(Bits::Four, 32, SHAPE, vec![0; codes], vec![0.0; 4], None);
-        says(blocks.unwrap_err(), &["2 x 64", &format!("{codes} codes")]);
-    }
-}
-
-#[test]
-fn a_code_of_more_bits_is_refused() {
-    let mut codes = vec![15; 128];
-    codes[77] = 16;
-    let blocks = Blocks::from_codes(Bits::Four, 32, SHAPE, codes, vec![1.0; 4], None);
-    says(blocks.unwrap_err(), &["2 x 64", "the code 16", "4 bits"]);
-}
-
-#[test]
 fn scales_that_are_not_finite_are_refused_where_they_are() {
     let mut scales = vec![1.0; 4];
     scales[3] = f32::NAN;
@@ -129,14 +113,4 @@ fn scales_that_are_not_finite_are_refused_where_they_are() {
     let offsets = Some(vec![0.0, f32::INFINITY, 0.0, 0.0]);
     let blocks = Blocks::new(Bits::Four, 32, SHAPE, vec![0; 64], vec![1.0; 4], offsets);
     says(blocks.unwrap_err(), &["row 0, column 32", "inf"]);
-    let rows = Int8Rows::new([2, 3], vec![0; 6], vec![1.0, f32::NEG_INFINITY]);
-    says(rows.unwrap_err(), &["row 1", "-inf"]);
-}
-
-#[test]
-fn int8_rows_of_another_size_are_refused() {
-    says(Int8Rows::new([2, 3], vec![0; 5], vec![1.0; 2]).unwrap_err(), &["5 codes", "6"]);
-    says(Int8Rows::new([2, 3], vec![0; 6], vec![1.0; 3]).unwrap_err(), &["3 scales", "2 x 3"]);
-    let matrix = Int8Rows::new([2, 3], vec![1; 6], vec![1.0, 2.0]).unwrap();
-    assert_eq!((matrix.view().rows, matrix.view().columns), (2, 3));
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use mobillm_weights::{
-    Bits, Blocks, Dtype, Encoded, Encoding, Planned, WeightFormat, WeightsError, WeightsFile,
-    WeightsWriter, encode,
+    Bits, Blocks, Dtype, Encoded, Encoding, Planned, Tensor, WeightFormat, WeightsError,
+    WeightsFile, WeightsWriter, encode,
 };
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -40,7 +40,7 @@ fn write(path: &Path, matrices: &[Encoded], vector: usize, order: impl Iterator<
             Planned::matrix(name(index), [matrix.rows(), matrix.columns()], matrix.encoding())
         })
         .collect();
-    planned.push(Planned::vector("norm.weight", vector));
+    planned.push(Planned::tensor("norm.weight", Dtype::F32, [vector]));
     let mut writer = WeightsWriter::create(path, &planned).unwrap();
     for index in order {
         match matrices.get(index) {
@@ -97,7 +97,7 @@ proptest! {
 fn planned() -> Vec<Planned> {
     vec![
         Planned::matrix("up.weight", [2, 32], WeightFormat::Q8.encoding(32)),
-        Planned::vector("up.bias", 2),
+        Planned::tensor("up.bias", Dtype::F32, [2]),
     ]
 }
 
@@ -132,20 +132,39 @@ fn what_was_not_announced_is_refused() {
 }
 
 #[test]
+fn tensors_of_any_type_are_written_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let planned =
+        [Planned::tensor("flags", Dtype::BOOL, [3, 1]), Planned::tensor("ids", Dtype::I64, [2])];
+    let mut writer = WeightsWriter::create(&path, &planned).unwrap();
+    refused(writer.write_bytes("ids", Dtype::U64, &[7; 16]), &["ids", "I64", "U64"]);
+    refused(writer.write_bytes("ids", Dtype::I64, &[7; 8]), &["ids", "[2]", "8 bytes"]);
+    writer.write_bytes("ids", Dtype::I64, &[7; 16]).unwrap();
+    writer.write_bytes("flags", Dtype::BOOL, &[1, 0, 1]).unwrap();
+    writer.finish().unwrap();
+    let read = WeightsFile::open(&path).unwrap();
+    let tensor = |name| read.tensor(name).unwrap();
+    let Tensor { dtype, shape, bytes } = tensor("flags");
+    assert_eq!((dtype, shape, bytes), (Dtype::BOOL, &[3, 1][..], &[1, 0, 1][..]));
+    let Tensor { dtype, shape, bytes } = tensor("ids");
+    assert_eq!((dtype, shape, bytes), (Dtype::I64, &[2][..], &[7; 16][..]));
+}
+
+#[test]
 fn plans_that_cannot_be_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
     let create = |planned: &[Planned]| WeightsWriter::create(&path, planned);
     refused(create(&[planned(), planned()].concat()), &["up.weight", "twice"]);
-    let shape = |shape: &[usize], encoding| {
-        [Planned { name: "x".to_owned(), shape: shape.to_vec(), encoding }]
-    };
-    refused(create(&shape(&[2, 32, 3], Encoding::Int8)), &["x", "[2, 32, 3]", "Int8"]);
-    refused(create(&shape(&[usize::MAX, 32], Encoding::F16)), &["x", "addresses"]);
+    let matrix = |shape, encoding| [Planned::matrix("x", shape, encoding)];
+    refused(create(&matrix([usize::MAX, 32], Encoding::F16)), &["x", "addresses"]);
     let blocks = |block| Encoding::Blocks { bits: Bits::Four, block, offsets: false };
-    refused(create(&shape(&[2, 80], blocks(32))), &["x", "2 x 80", "power of two"]);
-    refused(create(&shape(&[2, 32], blocks(0))), &["x", "2 x 32", "power of two"]);
-    refused(create(&shape(&[usize::MAX / 2, 2, 3], Encoding::F32)), &["x", "addresses"]);
+    refused(create(&matrix([2, 80], blocks(32))), &["x", "2 x 80", "power of two"]);
+    refused(create(&matrix([2, 32], blocks(0))), &["x", "2 x 32", "power of two"]);
+    let tensor = |dtype, shape: &[usize]| [Planned::tensor("x", dtype, shape)];
+    refused(create(&tensor(Dtype::F32, &[usize::MAX / 2, 2, 3])), &["x", "addresses"]);
+    refused(create(&tensor(Dtype::F4, &[3])), &["x", "a half one"]);
     assert!(!path.exists());
 }
 
@@ -183,6 +202,13 @@ fn parts_that_make_no_matrix_are_refused() {
     matrix(&format!("{{{bits},{weight},{wrong}}}"), 68, &["1 scales", "expected 2"]);
     let wrong = weight.replace("[1,2,32]", "[2,32]");
     matrix(&format!("{{{wrong}}}"), 64, &["U8 of shape [2, 32]", "rank 3"]);
+    let weight = r#""x.weight":{"dtype":"I8","shape":[3,2],"data_offsets":[0,6]}"#;
+    let scales = r#""x.scales":{"dtype":"F32","shape":[1],"data_offsets":[6,10]}"#;
+    matrix(&format!("{{{weight}}}"), 6, &["x.scales", "not there"]);
+    matrix(&format!("{{{weight},{scales}}}"), 10, &["x.scales", "multiple"]);
+    let weight = weight.replace("[3,2]", "[4,2]").replace('6', "8");
+    let scales = scales.replace("[6,10]", "[8,12]");
+    matrix(&format!("{{{weight},{scales}}}"), 12, &["2 x 4", "1 scales", "one a row"]);
     let empty =
         r#"{"x.weight":{"dtype":"F32","shape":[0,18446744073709551615],"data_offsets":[0,0]}}"#;
     matrix(empty, 0, &["x.weight", "empty"]);

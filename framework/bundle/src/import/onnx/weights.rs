@@ -1,9 +1,5 @@
 //! The weights of a foreign graph, moved into one safetensors file.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -11,8 +7,7 @@ use mobillm_onnx::messages::{
     self as onnx, DataLocation, ModelProto, StringStringEntryProto, TensorProto,
 };
 use mobillm_onnx::{FileError, ModelFiles, visit_inner_tensors};
-use mobillm_weights::{Dtype, WeightsFile};
-use safetensors::tensor::View;
+use mobillm_weights::{Dtype, Planned, WeightsFile, WeightsWriter};
 
 use super::super::ImportError;
 use crate::manifest::WEIGHTS;
@@ -31,39 +26,39 @@ pub(super) fn write(
     folder: &Path,
 ) -> Result<(), ImportError> {
     visit_inner_tensors(model, &mut |tensor| inline(tensor, files))?;
-    let Some(graph) = &mut model.graph else { return Ok(()) };
-    let mut stored = BTreeMap::new();
-    for tensor in &mut graph.initializer {
+    let tensors = model.graph.iter_mut().flat_map(|graph| &mut graph.initializer);
+    let mut large = Vec::new();
+    for tensor in tensors {
         inline(tensor, files)?;
         if tensor.raw_data.len() >= SMALLEST {
-            stored.insert(tensor.name.clone(), Stored::take(tensor));
+            large.push(tensor);
         }
     }
+    let plan = |tensor: &&mut TensorProto| {
+        let (dtype, shape) = stored(tensor);
+        Planned::tensor(&tensor.name, dtype, shape)
+    };
+    let planned: Vec<Planned> = large.iter().map(plan).collect();
     let path = folder.join(WEIGHTS);
-    write_file(&path, stored)
-        .map_err(|source| ImportError::Write { path: path.clone(), source })?;
+    let mut writer = WeightsWriter::create(&path, &planned)?;
+    for tensor in &large {
+        writer.write_bytes(&tensor.name, stored(tensor).0, &tensor.raw_data)?;
+    }
+    writer.finish()?;
     let written = WeightsFile::open(&path)?;
-    for tensor in &mut graph.initializer {
-        if tensor.data_location == i32::from(DataLocation::External) {
-            let location = written.location(&tensor.name)?;
-            let entry =
-                |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
-            tensor.external_data = vec![
-                entry("location", WEIGHTS.to_owned()),
-                entry("offset", location.offset.to_string()),
-                entry("length", location.length.to_string()),
-            ];
-        }
+    for tensor in large {
+        let location = written.location(&tensor.name)?;
+        let entry =
+            |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
+        tensor.raw_data = Bytes::new();
+        tensor.data_location = DataLocation::External.into();
+        tensor.external_data = vec![
+            entry("location", WEIGHTS.to_owned()),
+            entry("offset", location.offset.to_string()),
+            entry("length", location.length.to_string()),
+        ];
     }
     Ok(())
-}
-
-/// Writes the safetensors file `path`, which whoever may read new files can read: safetensors itself
-/// makes one for its owner only.
-fn write_file(path: &Path, stored: BTreeMap<String, Stored>) -> io::Result<()> {
-    let permissions = File::create_new(path)?.metadata()?.permissions();
-    safetensors::serialize_to_file(stored, None, path).map_err(io::Error::other)?;
-    fs::set_permissions(path, permissions)
 }
 
 /// Makes the tensor's elements bytes of the message: slices of a file, where they lie so in one.
@@ -85,48 +80,9 @@ fn inline(tensor: &mut TensorProto, files: &mut ModelFiles) -> Result<(), FileEr
     Ok(())
 }
 
-/// A tensor of the safetensors file.
-struct Stored {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Bytes,
-}
-
-impl Stored {
-    /// Takes the elements out of `tensor`, which becomes a reference to what will be in the file.
-    fn take(tensor: &mut TensorProto) -> Self {
-        let bytes = std::mem::take(&mut tensor.raw_data);
-        tensor.data_location = DataLocation::External.into();
-        let shape = tensor.dims.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
-        match dtype(tensor.data_type) {
-            Some(dtype) => Self { dtype, shape, bytes },
-            // Only the graph knows what these bytes are.
-            None => Self { dtype: Dtype::U8, shape: vec![bytes.len()], bytes },
-        }
-    }
-}
-
-impl View for Stored {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-/// What safetensors calls the element type, if it has it.
-fn dtype(data_type: i32) -> Option<Dtype> {
-    Some(match data_type {
+/// Element type and shape of `tensor` in the safetensors file.
+fn stored(tensor: &TensorProto) -> (Dtype, Vec<usize>) {
+    let dtype = match tensor.data_type {
         onnx::FLOAT => Dtype::F32,
         onnx::UINT8 => Dtype::U8,
         onnx::INT8 => Dtype::I8,
@@ -140,6 +96,9 @@ fn dtype(data_type: i32) -> Option<Dtype> {
         onnx::UINT32 => Dtype::U32,
         onnx::UINT64 => Dtype::U64,
         onnx::BFLOAT16 => Dtype::BF16,
-        _ => return None,
-    })
+        // Only the graph knows what these bytes are.
+        _ => return (Dtype::U8, vec![tensor.raw_data.len()]),
+    };
+    let shape = tensor.dims.iter().filter_map(|&size| usize::try_from(size).ok());
+    (dtype, shape.collect())
 }
