@@ -150,7 +150,7 @@ fn default_micro_batch() -> usize {
 }
 
 fn default_micro_batch_tokens() -> usize {
-    512
+    384
 }
 
 fn default_window() -> usize {

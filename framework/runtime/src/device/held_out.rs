@@ -1,5 +1,7 @@
 //! Held-out rows: run forward once, kept on the device, evaluated after every epoch.
 
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use mobillm_core::backbone::Tokens;
@@ -12,6 +14,7 @@ use mobillm_task::{Scores, TaskConfig};
 
 use crate::device::Tokenized;
 use crate::device::predict::KeptBatch;
+use crate::device::spill::Spill;
 use crate::device::taps::TapPath;
 use crate::error::RunError;
 use crate::progress::{Phase, Watch};
@@ -26,20 +29,23 @@ pub struct Evaluation {
     pub task: TaskConfig,
 }
 
-/// The kept taps and truths of the held-out rows.
+/// The kept taps and truths of the held-out rows. The taps wait on disk: in memory they would grow with the rows.
 pub struct HeldOut {
-    batches: Vec<KeptBatch>,
+    /// Each with the places of its taps.
+    batches: Vec<(KeptBatch, Vec<Range<u64>>)>,
+    taps: Spill,
     /// The truths, in the order of `batches`.
     truths: Vec<Truth>,
     evaluation: Evaluation,
 }
 
 impl HeldOut {
-    /// Runs `rows`, named `names`, forward in micro-batches sorted by length.
+    /// Runs `rows`, named `names`, forward in micro-batches sorted by length; their taps go to a file in `folder`.
     ///
     /// # Errors
-    /// If a stage fails or the run is to stop.
+    /// If a stage fails, the disk is full, or the run is to stop.
     pub fn forward(
+        folder: &Path,
         path: &mut TapPath,
         evaluation: Evaluation,
         rows: &Tokenized,
@@ -50,30 +56,37 @@ impl HeldOut {
         let order = (0..rows.tokens.len()).collect();
         let micro_batches = micro_batch.cut(order, |row| rows.tokens[row].ids.len());
         watch.begin(Phase::HeldOut, rows.tokens.len() as u64, 0);
-        let (mut batches, mut truths) = (Vec::new(), Vec::new());
+        let (mut batches, mut truths, mut taps) = (Vec::new(), Vec::new(), Spill::new(folder)?);
         for chunk in micro_batches {
             watch.check()?;
             let tokens: Vec<&Tokens> = chunk.iter().map(|&row| &rows.tokens[row]).collect();
             let samples: Vec<SampleId> = chunk.iter().map(|&row| names[row]).collect();
-            batches.push(KeptBatch::forward(path, &*evaluation.quantizer, &tokens, &samples)?);
+            let mut places = Vec::new();
+            let keep = &mut |tap: &[u8]| {
+                places.push(taps.write(tap)?);
+                Ok(())
+            };
+            let kept = KeptBatch::forward(path, &*evaluation.quantizer, &tokens, &samples, keep)?;
+            batches.push((kept, places));
             truths.extend(chunk.iter().map(|&row| rows.truths[row]));
             watch.advance(Phase::HeldOut, truths.len() as u64);
         }
         watch.end(Phase::HeldOut);
-        Ok(Self { batches, truths, evaluation })
+        Ok(Self { batches, taps, truths, evaluation })
     }
 
     /// Scores `network` on the held-out rows, without a forward pass.
     ///
     /// # Errors
-    /// If the kept taps do not fit the network, or an output is not finite.
-    pub fn evaluate(&self, network: &dyn SideNetwork) -> Result<Scores, RunError> {
+    /// If the kept taps cannot be read or do not fit the network, or an output is not finite.
+    pub fn evaluate(&mut self, network: &dyn SideNetwork) -> Result<Scores, RunError> {
         let mut outputs = Vec::new();
-        for batch in &self.batches {
-            for (sample, output) in
-                batch.outputs(&*self.evaluation.quantizer, network)?.rows().into_iter().enumerate()
-            {
-                let mut answer = output.to_vec();
+        for (batch, places) in &self.batches {
+            let taps = places.iter().map(|place| self.taps.read(place));
+            let taps: Vec<Vec<u8>> = taps.collect::<Result<_, _>>()?;
+            let sides = batch.outputs(&taps, &*self.evaluation.quantizer, network)?;
+            for (sample, side) in sides.rows().into_iter().enumerate() {
+                let mut answer = side.to_vec();
                 self.evaluation.policy.combine(&batch.own(sample), &mut answer);
                 outputs.append(&mut answer);
             }
@@ -86,7 +99,9 @@ impl HeldOut {
     /// # Errors
     /// If an answer is not finite.
     pub fn evaluate_untrained(&self) -> Result<Scores, RunError> {
-        let own = |batch: &KeptBatch| (0..batch.samples()).flat_map(|at| batch.own(at)).collect();
+        let own = |(batch, _): &(KeptBatch, _)| {
+            (0..batch.samples()).flat_map(|at| batch.own(at)).collect()
+        };
         let outputs: Vec<Vec<f32>> = self.batches.iter().map(own).collect();
         Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs.concat())?)
     }

@@ -7,6 +7,7 @@ pub mod predict;
 mod prepare;
 mod row_tokenizer;
 mod session;
+mod spill;
 pub mod taps;
 mod upload;
 

@@ -3,6 +3,7 @@
 //! The side network was trained on quantized activations, so the device quantizes and decodes in the
 //! same way before it predicts.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use mobillm_core::activations::{ActivationBatch, Layout};
@@ -11,41 +12,43 @@ use mobillm_core::privacy::{AnswerScale, Purpose};
 use mobillm_core::quantizer::{self, Payload, QuantizeError, Quantizer};
 use mobillm_core::sample::{Objective, SampleId};
 use mobillm_core::side_network::SideNetwork;
-use ndarray::Array2;
+use ndarray::{Array2, Axis, Slice};
 
 use crate::device::taps::{MicroBatch, TapPath};
 use crate::error::RunError;
 
-/// The encoded taps of one micro-batch, kept on the device, and the backbone's own predictions.
+/// Rows whose taps are decoded at a time: all layers of them are in memory at once.
+const ROWS: usize = 128;
+
+/// What is kept of a micro-batch beside its encoded taps: which rows are whose, and the backbone's own predictions.
 pub struct KeptBatch {
     layout: Layout,
     hidden: usize,
-    taps: Vec<Vec<u8>>,
     own: Array2<f32>,
 }
 
 impl KeptBatch {
-    /// Runs `tokens` forward once and keeps what a server would have been sent.
+    /// Runs `tokens` forward once; `keep` gets what a server would have been sent, tap by tap.
     ///
     /// # Errors
-    /// If a stage of the path fails.
+    /// If a stage of the path or `keep` fails.
     pub fn forward(
         path: &mut TapPath,
         quantizer: &dyn Quantizer,
         tokens: &[&Tokens],
         samples: &[SampleId],
+        keep: &mut dyn FnMut(&[u8]) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
         let batch = MicroBatch { tokens, samples, purpose: Purpose::Predict };
-        let (mut layout, mut hidden, mut taps) = (Layout::empty(), 0, Vec::new());
+        let (mut layout, mut hidden, mut payload) = (Layout::empty(), 0, Vec::new());
         let own = path.forward(&batch, &mut |_, cleared| {
             layout = cleared.layout().clone();
             hidden = cleared.rows().ncols();
-            let mut payload = Vec::new();
+            payload.clear();
             quantizer::encode(quantizer, cleared, &mut payload)?;
-            taps.push(payload);
-            Ok(())
+            keep(&payload)
         })?;
-        Ok(Self { layout, hidden, taps, own })
+        Ok(Self { layout, hidden, own })
     }
 
     /// The device's own prediction for `sample` of this batch, `[outputs]`.
@@ -58,25 +61,58 @@ impl KeptBatch {
         self.layout.samples()
     }
 
-    /// The side network's raw outputs, `[samples, outputs]`.
+    /// The side network's raw outputs, `[samples, outputs]`, of the payloads `taps`.
     ///
     /// # Errors
     /// If the taps do not fit the network.
     pub fn outputs(
         &self,
+        taps: &[Vec<u8>],
         quantizer: &dyn Quantizer,
         network: &dyn SideNetwork,
     ) -> Result<Array2<f32>, RunError> {
-        let mut taps = Vec::with_capacity(self.taps.len());
-        for payload in &self.taps {
-            let payload = Payload::parse(payload, quantizer)?;
-            let mut rows = Vec::new();
-            quantizer::decode(quantizer, &payload, &mut rows)?;
-            taps.push(rows);
+        let payloads = taps.iter().map(|tap| Payload::parse(tap, quantizer));
+        let payloads: Vec<Payload<'_>> = payloads.collect::<Result<_, _>>()?;
+        let mut outputs = Array2::zeros((self.samples(), network.info().objective.outputs()));
+        let mut first = 0;
+        while first < self.samples() {
+            let samples = first..self.fitting(first);
+            let batch = self.decode(&payloads, samples.clone(), quantizer)?;
+            let mut theirs = outputs.slice_axis_mut(Axis(0), Slice::from(samples.clone()));
+            theirs.assign(&network.predict(&batch)?);
+            first = samples.end;
         }
-        let batch = ActivationBatch::new(self.layout.clone(), self.hidden, taps)
-            .map_err(QuantizeError::from)?;
-        Ok(network.predict(&batch)?)
+        Ok(outputs)
+    }
+
+    /// Behind the samples from `first` on that have [`ROWS`] rows together; at least one.
+    fn fitting(&self, first: usize) -> usize {
+        let from = self.layout.range(first).start;
+        let fits = |&end: &usize| self.layout.range(end).end - from <= ROWS;
+        (first + 1..self.samples()).take_while(fits).last().unwrap_or(first) + 1
+    }
+
+    /// The decoded taps of `samples`.
+    fn decode(
+        &self,
+        payloads: &[Payload<'_>],
+        samples: Range<usize>,
+        quantizer: &dyn Quantizer,
+    ) -> Result<ActivationBatch, RunError> {
+        let mut layout = Layout::empty();
+        let mut rows = Range::default();
+        for sample in samples.clone() {
+            layout.push(self.layout.positions(sample).iter().copied());
+            rows.end = self.layout.range(sample).end;
+        }
+        rows.start = rows.end - layout.rows();
+        let mut taps = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            let mut values = Vec::new();
+            quantizer::decode(quantizer, &payload.slice(rows.clone()), &mut values)?;
+            taps.push(values);
+        }
+        Ok(ActivationBatch::new(layout, self.hidden, taps).map_err(QuantizeError::from)?)
     }
 }
 
@@ -100,8 +136,13 @@ impl Predictor {
     pub fn predict(&mut self, tokens: &[&Tokens]) -> Result<Vec<Vec<f32>>, RunError> {
         // Names matter to noise that is drawn per sample; what stays on the device needs none.
         let samples: Vec<SampleId> = (0..tokens.len() as u64).map(SampleId).collect();
-        let kept = KeptBatch::forward(&mut self.path, &*self.quantizer, tokens, &samples)?;
-        let outputs = kept.outputs(&*self.quantizer, &*self.network)?;
+        let (quantizer, mut taps) = (&*self.quantizer, Vec::new());
+        let keep = &mut |tap: &[u8]| {
+            taps.push(tap.to_vec());
+            Ok(())
+        };
+        let kept = KeptBatch::forward(&mut self.path, quantizer, tokens, &samples, keep)?;
+        let outputs = kept.outputs(&taps, quantizer, &*self.network)?;
         Ok((0..tokens.len())
             .map(|sample| {
                 let mut answer = outputs.row(sample).to_vec();

@@ -146,8 +146,15 @@ impl<'a, 't> Session<'a, 't> {
         let first = train.tokens.len() as u64;
         let names: Vec<SampleId> =
             (first..first + rows.tokens.len() as u64).map(|row| key.sample_id(row)).collect();
-        let held_out =
-            HeldOut::forward(&mut job.path, evaluation, rows, &names, job.micro_batch, watch)?;
+        let held_out = HeldOut::forward(
+            folder.path(),
+            &mut job.path,
+            evaluation,
+            rows,
+            &names,
+            job.micro_batch,
+            watch,
+        )?;
         folder.state.before = Some(held_out.evaluate_untrained()?.main().1);
         folder.state.device.held_out_forwarded += rows.tokens.len() as u64;
         folder.state.device.eval_seconds += began.elapsed().as_secs_f64();

@@ -31,8 +31,10 @@ fn at_step_0(setup: &Setup, sets: &[&str]) -> (Scores, Scores) {
     };
     let names: Vec<SampleId> = (0..prepared.held_out.tokens.len() as u64).map(SampleId).collect();
     let (rows, size) = (&prepared.held_out, config.device.micro_batch());
-    let held_out =
-        HeldOut::forward(&mut path, evaluation, rows, &names, size, &watch.watch()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut held_out =
+        HeldOut::forward(folder.path(), &mut path, evaluation, rows, &names, size, &watch.watch())
+            .unwrap();
     let network = config.server.side_network.build(&assembly.side_network(1)).unwrap();
     (held_out.evaluate_untrained().unwrap(), held_out.evaluate(&*network).unwrap())
 }
