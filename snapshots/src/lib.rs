@@ -2,8 +2,9 @@
 //!
 //! The tests of this crate write down what the program says about `examples/configs`: each config
 //! with its defaults filled in, what it amounts to for a model, how each variant differs from its
-//! base, every message about the configs in `bad`, the JSON schema and the help. A change of any of
-//! them is seen in review. The test `architecture` holds which crate may depend on which.
+//! base, every message about the configs in `bad`, and the help. A change of any of them is seen in
+//! review. What the program writes for `docs` is held to stand there, and by the test `architecture`
+//! which crate may depend on which.
 //!
 //! `INSTA_UPDATE=always cargo test -p mobillm-snapshots` accepts changes; `INSTA_UPDATE=no`, as in CI,
 //! writes nothing. A snapshot that is not among [`names`] is refused: delete it.
@@ -28,14 +29,29 @@ use std::{fs, io};
 
 use serde_json::Value;
 
+/// The programs of the guides: doc-tests of this crate.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/guides/embed.md")]
+    mod embed {}
+    #[doc = include_str!("../../docs/guides/transport.md")]
+    mod transport {}
+}
+
 /// `examples/configs`, seen from this crate, where its tests run.
 pub const CONFIGS: &str = "../examples/configs";
+
+/// `docs`, seen from there.
+pub const DOCS: &str = "../docs";
 
 /// The config that a binary without libtorch refuses.
 pub const NEEDS_LIBTORCH: &str = "mobillm-libtorch";
 
+/// Of bad configs that load, and do not fit their model, the beginning of the name.
+pub const MISFIT: &str = "misfit-";
+
 /// Snapshots that do not come from a config each.
-const SINGLE: [&str; 3] = ["help", "schema", "without-libtorch"];
+const SINGLE: [&str; 2] = ["help", "without-libtorch"];
 
 /// The file `name` in the folder `folder` of the examples.
 pub fn config(folder: &str, name: &str) -> PathBuf {

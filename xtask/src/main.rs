@@ -4,6 +4,7 @@
 //! - `cargo xtask quickstart` shows MobiLLM at work, from nothing to a prediction;
 //! - `cargo xtask test` runs every test of the workspace;
 //! - `cargo xtask lint` runs what a change must pass besides;
+//! - `cargo xtask sanitize` looks for misused memory on both sides of the plugins' door;
 //! - `cargo xtask bench NAME` measures.
 
 mod needs;
@@ -23,7 +24,7 @@ struct Task {
     run: fn(&[String]) -> Result<(), Failure>,
 }
 
-const TASKS: [Task; 4] = [
+const TASKS: [Task; 5] = [
     Task {
         name: "quickstart",
         arguments: "",
@@ -41,6 +42,12 @@ const TASKS: [Task; 4] = [
         arguments: "",
         summary: "formatting, clippy and docs, with warnings as errors",
         run: tasks::lint,
+    },
+    Task {
+        name: "sanitize",
+        arguments: "",
+        summary: "the tests of loaded libraries under valgrind, which must be installed",
+        run: tasks::sanitize,
     },
     Task {
         name: "bench",
@@ -120,7 +127,11 @@ mod tests {
 
     #[test]
     fn arguments_that_a_task_does_not_take_are_refused() {
-        for failure in [complaint(&["lint", "--fix"]), complaint(&["quickstart", "now"])] {
+        for failure in [
+            complaint(&["lint", "--fix"]),
+            complaint(&["sanitize", "all"]),
+            complaint(&["quickstart", "now"]),
+        ] {
             assert_eq!(failure.exit_code(), 2, "{failure}");
         }
         assert!(complaint(&["bench"]).to_string().contains("bench --list"));

@@ -10,8 +10,9 @@ use crate::process::{Failure, cargo, run, run_keeping};
 /// The quickstart's run folder, relative to the checkout.
 const RUN: &str = "runs/quickstart";
 
-/// The crates that can be built with libtorch in them.
-const WITH_LIBTORCH: &str = "mobillm-cli/libtorch,mobillm-snapshots/libtorch";
+/// The crates that can be built with libtorch in them, and the library of its own that a config loads.
+const WITH_LIBTORCH: &str =
+    "mobillm-cli/libtorch,mobillm-snapshots/libtorch,mobillm-adapter-libtorch/plugin";
 
 /// From nothing to a fine-tuned model: all of it by the binary that users have.
 pub(crate) fn quickstart(arguments: &[String]) -> Result<(), Failure> {
@@ -64,7 +65,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<(), Failure> {
     tests.args(arguments);
     let mut runs = vec![tests];
     if arguments.is_empty() {
-        // The base binary does without libtorch, so what needs it is a second build of two crates.
+        // The base binary does without libtorch, so what needs it is a second build of a few crates.
         let mut with_libtorch = runner();
         with_libtorch.args(["--workspace", "--features", WITH_LIBTORCH, "libtorch"]);
         runs.push(with_libtorch);
@@ -113,6 +114,24 @@ pub(crate) fn lint(arguments: &[String]) -> Result<(), Failure> {
     run(needs.tell(&mut docs).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// Tests of libraries that are loaded, in Rust and in C, sound ones and hostile ones.
+const WITH_LIBRARIES: [&str; 2] = ["dlopen", "hostile"];
+
+/// Runs them under valgrind's memcheck: it sees both sides of the door, whatever compiler made them, where
+/// AddressSanitizer sees what was compiled for it. What is lost counts as an error.
+pub(crate) fn sanitize(arguments: &[String]) -> Result<(), Failure> {
+    takes_nothing("sanitize", arguments)?;
+    let suppressions = concat!(env!("CARGO_MANIFEST_DIR"), "/valgrind.supp");
+    let runner = format!(
+        "target.'cfg(unix)'.runner = ['valgrind', '--quiet', '--error-exitcode=1', '--num-callers=20', \
+         '--leak-check=full', '--show-leak-kinds=definite', '--errors-for-leak-kinds=definite', \
+         '--suppressions={suppressions}']"
+    );
+    let mut tests = cargo(&["test", "--package", "mobillm-plugin", "--no-fail-fast"]);
+    tests.args(["--config", &runner]).args(WITH_LIBRARIES.iter().flat_map(|name| ["--test", name]));
+    run(&mut tests)
+}
+
 /// The benchmarks that run the model on text.
 const WITH_MODEL: [&str; 4] = ["pipeline", "quickstart", "compare", "device-vs-peft"];
 
@@ -130,6 +149,11 @@ pub(crate) fn bench(arguments: &[String]) -> Result<(), Failure> {
     let mut bench = cargo(&["run", "--quiet", "--release", "--package", "mobillm-bench", "--"]);
     bench.args(arguments);
     let is_of = |benchmarks: &[&str]| arguments.iter().any(|word| benchmarks.contains(&&**word));
+    if is_of(&["plugins"]) {
+        let libraries = ["--package", "mobillm-plugin-builtins", "--package", "acme-codes"];
+        run(cargo(&["build", "--release"]).args(libraries))?;
+        bench.env("MOBILLM_PROGRAM", build_mobillm()?);
+    }
     if is_of(&WITH_MODEL) {
         let needs = Needs::a_run()?;
         needs.tell(&mut bench);

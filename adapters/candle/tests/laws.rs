@@ -8,7 +8,8 @@ use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::registry::{Registry, Slot};
 use mobillm_core::side_network::SideNetworkConfig;
 use mobillm_testkit::side_network::{
-    OBJECTIVES, Toy, additive_on_zeros_trains_as_alone, check, check_token_mixing, tasks, train,
+    OBJECTIVES, Toy, additive_on_zeros_trains_as_alone, answers_to_rows_that_pooling_drops,
+    conformance, ignores_rows_that_pooling_drops, tasks, train,
 };
 
 const SMALL: Bottleneck = Bottleneck { rank: 3, activation: Activation::Relu };
@@ -31,23 +32,24 @@ fn pooling() -> [CandleSideNetworkConfig; 2] {
     [Architecture::ParallelPooling(options), Architecture::AdditivePooling(options)].map(with)
 }
 
-#[test]
-fn keeps_the_laws() {
-    check(&CandleSideNetworkConfig::default());
-    check(&additive(Bottleneck::default()));
-}
+mobillm_testkit::side_network_conformance!(parallel_adapter, CandleSideNetworkConfig::default());
+mobillm_testkit::side_network_conformance!(additive_adapter, additive(Bottleneck::default()));
+mobillm_testkit::side_network_conformance!(parallel_pooling, pooling()[0].clone());
+mobillm_testkit::side_network_conformance!(additive_pooling, pooling()[1].clone());
 
 #[test]
-fn pooling_over_tokens_keeps_the_laws() {
-    pooling().iter().for_each(|config| check_token_mixing(config));
-    check_token_mixing(&with(Architecture::AdditivePooling(Projection { width: 5 })));
-}
-
-#[test]
-fn keeps_the_laws_with_another_bottleneck() {
+fn other_options_keep_the_laws() {
     let architecture = Architecture::ParallelAdapter(SMALL);
-    check(&CandleSideNetworkConfig { architecture, ..threads(1) });
-    check(&additive(SMALL));
+    conformance(&CandleSideNetworkConfig { architecture, ..threads(1) });
+    conformance(&additive(SMALL));
+    conformance(&with(Architecture::AdditivePooling(Projection { width: 5 })));
+}
+
+#[test]
+fn adapters_leave_tokens_alone_and_pooling_mixes_them() {
+    ignores_rows_that_pooling_drops(&CandleSideNetworkConfig::default());
+    ignores_rows_that_pooling_drops(&additive(SMALL));
+    pooling().iter().for_each(|config| answers_to_rows_that_pooling_drops(config));
 }
 
 #[test]

@@ -6,7 +6,15 @@
 //! round.
 //!
 //! It links libtorch 2.13.0: point `LIBTORCH` at its folder to build, and let the loader find
-//! `$LIBTORCH/lib` to run.
+//! `$LIBTORCH/lib` to run. With the feature `plugin` it is a library that a config loads, so that the program
+//! itself neither links nor needs libtorch; the library remembers the folder that it was built with:
+//!
+//! ```text
+//! LIBTORCH=FOLDER cargo build --release --package mobillm-adapter-libtorch --features plugin
+//!
+//! [plugins]
+//! load = ["target/release/libmobillm_adapter_libtorch.so"]
+//! ```
 //!
 //! Equal seeds and batches give equal bits on one machine with one number of threads.
 //!
@@ -42,7 +50,8 @@
 //! assert!(logits[[0, 0]] > logits[[0, 1]] && logits[[1, 1]] > logits[[1, 0]]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![forbid(unsafe_code)]
+// The door exports a symbol.
+#![cfg_attr(not(feature = "plugin"), forbid(unsafe_code))]
 
 mod adapters;
 mod config;
@@ -56,6 +65,9 @@ use mobillm_core::registry::{DuplicateTag, Registry};
 
 pub use config::{DeviceChoice, LibtorchSideNetworkConfig};
 pub use network::LibtorchSideNetwork;
+
+#[cfg(feature = "plugin")]
+mobillm_plugin::export! { side_networks: [LibtorchSideNetworkConfig] }
 
 /// Adds this crate's side network to `registry`.
 ///

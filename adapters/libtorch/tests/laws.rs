@@ -10,8 +10,8 @@ use mobillm_core::privacy::SupervisionKind;
 use mobillm_core::registry::{Registry, Slot};
 use mobillm_core::side_network::{SideNetwork, SideNetworkConfig};
 use mobillm_testkit::side_network::{
-    OBJECTIVES, Task, Toy, additive_on_zeros_trains_as_alone, check, check_token_mixing, tasks,
-    train,
+    OBJECTIVES, Task, Toy, additive_on_zeros_trains_as_alone, answers_to_rows_that_pooling_drops,
+    conformance, ignores_rows_that_pooling_drops, tasks, train,
 };
 
 const RELU: Bottleneck = Bottleneck { rank: 3, activation: Activation::Relu };
@@ -30,26 +30,28 @@ fn libtorch(architecture: Architecture) -> LibtorchSideNetworkConfig {
     LibtorchSideNetworkConfig { architecture, ..Default::default() }
 }
 
-#[test]
-fn keeps_the_laws() {
-    check(&libtorch(Architecture::default()));
-    check(&libtorch(additive()));
-}
+mobillm_testkit::side_network_conformance!(parallel_adapter, libtorch(Architecture::default()));
+mobillm_testkit::side_network_conformance!(additive_adapter, libtorch(additive()));
+mobillm_testkit::side_network_conformance!(parallel_pooling, libtorch(pooling()[0]));
+mobillm_testkit::side_network_conformance!(additive_pooling, libtorch(pooling()[1]));
 
 #[test]
-fn pooling_over_tokens_keeps_the_laws() {
-    pooling().into_iter().for_each(|architecture| check_token_mixing(&libtorch(architecture)));
-}
-
-#[test]
-fn keeps_the_laws_with_another_bottleneck() {
+fn another_bottleneck_keeps_the_laws() {
     for architecture in [Architecture::ParallelAdapter(RELU), Architecture::AdditiveAdapter(RELU)] {
-        check(&LibtorchSideNetworkConfig {
+        conformance(&LibtorchSideNetworkConfig {
             device: DeviceChoice::Cpu,
             threads: NonZeroU16::new(1),
             architecture,
         });
     }
+}
+
+#[test]
+fn adapters_leave_tokens_alone_and_pooling_mixes_them() {
+    ignores_rows_that_pooling_drops(&libtorch(Architecture::default()));
+    ignores_rows_that_pooling_drops(&libtorch(additive()));
+    let mixes = |architecture| answers_to_rows_that_pooling_drops(&libtorch(architecture));
+    pooling().into_iter().for_each(mixes);
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! What may be written after `mobillm`.
 
+pub mod plugins;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use mobillm_weights::WeightFormat;
+
+use self::plugins::{PluginSources, PluginsCommand};
 
 /// Fine-tune a language model for a device that can only run it.
 #[derive(Debug, Parser)]
@@ -41,8 +46,20 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Check a config and its data, without loading the model.
     Check(ConfigArguments),
+    /// Print the JSON schema of configs, for editors, or what every option is, for people.
+    Schema(SchemaArguments),
     /// Fetch models, data and native libraries by name, through pip.
     Pull(PullArguments),
+    /// Look at plugins, those linked in and those of dynamic libraries; check one, begin a new one.
+    #[command(subcommand)]
+    Plugins(PluginsCommand),
+    /// Print the script that completes command lines of this program in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the man pages.
+    Man(ManArguments),
 }
 
 /// A config and changes to it.
@@ -170,6 +187,18 @@ pub struct InspectArguments {
     /// Which part of it.
     #[arg(long, value_enum, default_value_t = Part::All)]
     pub part: Part,
+    /// For people or for programs; both are made to be kept as snapshots. `--json` says json too.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How a result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// A part of what `inspect` shows.
@@ -183,6 +212,25 @@ pub enum Part {
     Assembly,
     /// Everything that leaves the device.
     Egress,
+}
+
+/// Of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArguments {
+    /// Where plugins come from.
+    #[command(flatten)]
+    pub sources: PluginSources,
+    /// Print every option with type, default and help, as Markdown.
+    #[arg(long)]
+    pub reference: bool,
+}
+
+/// Of `man`.
+#[derive(Debug, Args)]
+pub struct ManArguments {
+    /// The folder for them: `mobillm.1`, and one for each subcommand.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
 }
 
 /// Of `pull`.

@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
 use mobillm_task::Scores;
+
+use crate::commands::{Report, Verdict};
 
 /// A table with a header and right-aligned figures.
 fn table(header: &[&str]) -> Table {
@@ -51,4 +53,36 @@ pub(crate) fn scores(scores: &Scores) -> String {
         }
     }
     text
+}
+
+/// Columns of a table of laws, and letters of a reason in it: what `--json` has is not cut.
+const LAWS_WIDTH: u16 = 110;
+const REASON: usize = 400;
+
+/// How a library fares under the laws.
+pub(crate) fn laws(report: &Report) -> String {
+    let mut text = String::new();
+    if let Some(seen) = &report.library {
+        let (own, by) = (&seen.manifest, &seen.built_by);
+        let _ = writeln!(text, "{} {}, for ABI {}, built by {by}", own.name, own.version, own.abi);
+    }
+    let mut table = table(&["of", "law", ""]);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(LAWS_WIDTH);
+    for row in &report.laws {
+        let verdict = match &row.verdict {
+            Verdict::Passed => "passed".to_owned(),
+            Verdict::Failed(reason) => format!("FAILED: {}", cut(reason)),
+            Verdict::Exempt(why) => format!("does not apply: {}", cut(why)),
+        };
+        table.add_row([&row.of, &row.law, &verdict]);
+    }
+    let _ = write!(text, "{table}");
+    text
+}
+
+fn cut(reason: &str) -> String {
+    match reason.char_indices().nth(REASON) {
+        Some((end, _)) => format!("{} ...", &reason[..end]),
+        None => reason.to_owned(),
+    }
 }

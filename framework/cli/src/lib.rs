@@ -25,6 +25,7 @@ pub mod arguments;
 mod commands;
 mod compare;
 mod display;
+mod hang;
 mod machine;
 mod watcher;
 
@@ -35,12 +36,14 @@ use clap::Parser;
 use mobillm::RunError;
 use mobillm_bundle::ImportError;
 use mobillm_core::registry::{DuplicateTag, Registry};
+use mobillm_plugin::LibraryError;
 use mobillm_pull::PullError;
 use mobillm_report::ReportError;
 use mobillm_weights::UnknownFormat;
 use thiserror::Error;
 
 use crate::arguments::Arguments;
+use crate::commands::NewError;
 use crate::watcher::say;
 
 /// The registry of every plugin that is linked into this program.
@@ -110,6 +113,39 @@ pub(crate) enum CommandError {
     /// Two plugins with one tag.
     #[error(transparent)]
     Registry(#[from] DuplicateTag),
+    /// A library that cannot be loaded.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// A tag that no plugin has.
+    #[error(
+        "there is no plugin `{tag}`; `mobillm plugins list` shows which there are, and --load PATH or a config \
+         with `[plugins] load` adds those of a library"
+    )]
+    NoPlugin {
+        /// The tag.
+        tag: String,
+    },
+    /// A plugin that cannot be begun.
+    #[error(transparent)]
+    New(#[from] NewError),
+    /// A library that breaks laws.
+    #[error("{}: {failed} of {laws} laws are broken", file.display())]
+    Laws {
+        /// The library.
+        file: PathBuf,
+        /// How many it breaks.
+        failed: usize,
+        /// Of how many.
+        laws: usize,
+    },
+    /// A manifest that could not be written.
+    #[error("{}: it has passed, but its manifest was not written: {reason}", file.display())]
+    Seal {
+        /// The library.
+        file: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A line of stdin that is no text.
     #[error("stdin:{number}: {source}")]
     Line {
@@ -134,7 +170,8 @@ impl CommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Run(RunError::Stopped) => STOPPED,
-            Self::Run(RunError::Config(_)) | Self::SameName { .. } => 2,
+            Self::Run(RunError::Config(_)) | Self::SameName { .. } | Self::NoPlugin { .. } => 2,
+            Self::New(error) if error.is_usage() => 2,
             Self::Configs(wrong) if wrong.iter().any(|e| matches!(e, RunError::Config(_))) => 2,
             _ => 1,
         }

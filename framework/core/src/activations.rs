@@ -45,6 +45,16 @@ impl Layout {
         self.positions.len()
     }
 
+    /// Where each sample's rows begin, and where the last one's end: `[samples + 1]`.
+    pub fn offsets(&self) -> &[u32] {
+        &self.offsets
+    }
+
+    /// For each row of all samples, the token it came from: `[rows]`.
+    pub fn all_positions(&self) -> &[u32] {
+        &self.positions
+    }
+
     /// The rows of sample `sample`.
     pub fn range(&self, sample: usize) -> Range<usize> {
         self.offsets[sample] as usize..self.offsets[sample + 1] as usize
@@ -119,11 +129,10 @@ impl Selected {
         ArrayView2::from_shape(shape, &self.values).expect("length was checked by new")
     }
 
-    /// The rows, to be changed in place by a policy.
-    pub fn rows_mut(&mut self) -> ArrayViewMut2<'_, f32> {
-        let shape = (self.layout.rows(), self.hidden);
-        #[expect(clippy::expect_used, reason = "`new` checked the length")]
-        ArrayViewMut2::from_shape(shape, &mut self.values).expect("length was checked by new")
+    /// The rows, lent to a policy.
+    pub fn lend_mut(&mut self) -> SelectedMut<'_> {
+        let Self { layer, layout, hidden, values } = self;
+        SelectedMut { layer: *layer, layout, hidden: *hidden, values }
     }
 
     /// The rows, one after the other.
@@ -133,6 +142,57 @@ impl Selected {
 
     /// The memory, for the next tap.
     pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+}
+
+/// Selected rows, lent to be changed in place: their numbers may change, their shape may not.
+#[derive(Debug)]
+pub struct SelectedMut<'a> {
+    layer: usize,
+    layout: &'a Layout,
+    hidden: usize,
+    values: &'a mut [f32],
+}
+
+impl<'a> SelectedMut<'a> {
+    /// Rows `values` of `hidden` numbers each, laid out as `layout` says.
+    ///
+    /// # Errors
+    /// If `values` does not hold exactly `layout.rows() * hidden` numbers.
+    pub fn new(
+        layer: usize,
+        layout: &'a Layout,
+        hidden: usize,
+        values: &'a mut [f32],
+    ) -> Result<Self, ShapeError> {
+        let rows = layout.rows();
+        let (expected, got) = (rows * hidden, values.len());
+        if got != expected {
+            return Err(ShapeError { layer, rows, hidden, expected, got });
+        }
+        Ok(Self { layer, layout, hidden, values })
+    }
+
+    /// The tapped layer: 0 is the embedding, i the output of layer i.
+    pub fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// Which rows belong to which sample.
+    pub fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
+    /// The rows, `[rows, hidden]`.
+    pub fn rows_mut(&mut self) -> ArrayViewMut2<'_, f32> {
+        let shape = (self.layout.rows(), self.hidden);
+        #[expect(clippy::expect_used, reason = "`new` checked the length")]
+        ArrayViewMut2::from_shape(shape, self.values).expect("length was checked by new")
+    }
+
+    /// The rows, one after the other.
+    pub fn values_mut(&mut self) -> &mut [f32] {
         self.values
     }
 }
@@ -200,6 +260,8 @@ mod tests {
     fn a_wrong_length_is_refused() {
         let error = Selected::new(2, Layout::from_counts([2]), 3, vec![0.0; 5]);
         assert_eq!(error.map_err(|error| (error.expected, error.got)), Err((6, 5)));
-        assert!(ActivationBatch::new(Layout::from_counts([2]), 3, vec![vec![0.0; 7]]).is_err());
+        let layout = Layout::from_counts([2]);
+        assert!(SelectedMut::new(2, &layout, 3, &mut [0.0; 7]).is_err());
+        assert!(ActivationBatch::new(layout, 3, vec![vec![0.0; 7]]).is_err());
     }
 }

@@ -84,6 +84,27 @@ impl TokenBatch {
         Self { ids, segments, lengths }
     }
 
+    /// A batch that is padded already: `ids` and `segments` of shape `[batch, tokens]`.
+    ///
+    /// # Errors
+    /// If the parts differ in shape, or if `tokens` is not the longest of `lengths`.
+    pub fn padded(
+        ids: Array2<i64>,
+        segments: Array2<i64>,
+        lengths: Vec<usize>,
+    ) -> Result<Self, BackboneError> {
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let expected = (lengths.len(), longest);
+        for (part, got) in [("ids", ids.dim()), ("segments", segments.dim())] {
+            if got != expected {
+                let problem = format!("the batch's {part} are {got:?}, expected {expected:?}");
+                return Err(BackboneError::Batch { sample: 0, problem });
+            }
+        }
+        let rows_first = |array: Array2<i64>| array.as_standard_layout().into_owned();
+        Ok(Self { ids: rows_first(ids), segments: rows_first(segments), lengths })
+    }
+
     /// Token ids, `[batch, tokens]`.
     pub fn ids(&self) -> ArrayView2<'_, i64> {
         self.ids.view()
@@ -243,10 +264,13 @@ pub enum BackboneError {
         #[source]
         source: BoxError,
     },
+    /// A backbone that was loaded failed.
+    #[error(transparent)]
+    Plugin(BoxError),
 }
 
 /// Native libraries that were found on this machine, by name ("onnxruntime", "libtorch").
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NativeLibraries(pub BTreeMap<String, PathBuf>);
 
 impl NativeLibraries {
@@ -257,7 +281,7 @@ impl NativeLibraries {
 }
 
 /// What a backbone is built from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BackboneContext {
     /// The bundle's folder.
     pub bundle: PathBuf,
@@ -321,6 +345,13 @@ mod tests {
         assert_eq!(batch.mask(), ndarray::array![[1, 1, 1], [1, 0, 0]]);
         assert_eq!(batch.segments(), ndarray::array![[0, 0, 1], [0, 0, 0]]);
         assert_eq!(batch.lengths(), [3, 1]);
+        let (ids, segments) = (batch.ids().to_owned(), batch.segments().to_owned());
+        let again = TokenBatch::padded(ids.clone(), segments.clone(), vec![3, 1]).unwrap();
+        assert_eq!(again, batch);
+        for lengths in [vec![3], vec![2, 1], vec![4, 1]] {
+            assert!(TokenBatch::padded(ids.clone(), segments.clone(), lengths).is_err());
+        }
+        assert!(TokenBatch::padded(ids, Array2::zeros((2, 2)), vec![3, 1]).is_err());
     }
 
     #[test]

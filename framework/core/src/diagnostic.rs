@@ -1,9 +1,9 @@
 //! What a config twin's `check` reports: every mistake, each with its place.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One finding about a config.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Key path, relative to the component's own table until the assembly prefixes it.
     pub path: String,

@@ -4,11 +4,14 @@
 //! readable on its own. So a sample's bytes never depend on its batch mates, the server can cut a
 //! micro-batch into samples without decoding it, and the size of everything is known beforehand.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
+use crate::BoxError;
 use crate::activations::ShapeError;
 use crate::diagnostic::Diagnostic;
-use crate::privacy::Cleared;
+use crate::privacy::{Cleared, ClearedRows};
 
 /// Bytes of a payload's header.
 pub const HEADER_BYTES: usize = 16;
@@ -27,7 +30,7 @@ pub enum QuantizeError {
         /// The value.
         value: f32,
         /// What can be encoded.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
     /// Bytes that are no payload, or not one of this quantizer.
     #[error("payload: {problem}")]
@@ -38,6 +41,9 @@ pub enum QuantizeError {
     /// The rows do not fit together.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// A quantizer that was loaded failed.
+    #[error(transparent)]
+    Plugin(BoxError),
 }
 
 /// What a payload's rows are encoded as: enough to refuse what another quantizer wrote.
@@ -136,11 +142,11 @@ pub trait Quantizer: Send + Sync {
     /// For each value of `row`, the most that decoding may differ from it.
     fn error_bound(&self, row: &[f32]) -> Vec<f32>;
 
-    /// Encodes all rows of `cleared` into `out`, which holds exactly their bytes.
+    /// Encodes `cleared` into `out`, which holds exactly the bytes of its rows.
     ///
     /// # Errors
     /// If a value is not finite or does not fit the code.
-    fn encode_rows(&self, cleared: &Cleared, out: &mut [u8]) -> Result<(), QuantizeError>;
+    fn encode_rows(&self, cleared: ClearedRows<'_>, out: &mut [u8]) -> Result<(), QuantizeError>;
 
     /// Decodes the rows of `payload` into `out`, `rows * hidden` values.
     ///
@@ -174,7 +180,7 @@ pub fn encode(
     out.extend_from_slice(&(hidden as u32).to_le_bytes());
     let body = out.len();
     out.resize(body + rows * quantizer.row_bytes(hidden), 0);
-    quantizer.encode_rows(cleared, &mut out[body..]).inspect_err(|_| out.truncate(start))
+    quantizer.encode_rows(cleared.lend(), &mut out[body..]).inspect_err(|_| out.truncate(start))
 }
 
 /// Decodes `payload` to `rows * hidden` values appended to `out`.

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The six places of a pipeline that a plugin can fill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Slot {
     /// [`crate::backbone::Backbone`]
@@ -56,8 +56,10 @@ pub struct Entry {
     pub slot: Slot,
     /// Its name in a config's `type`.
     pub tag: &'static str,
-    /// The crate it comes from.
+    /// The crate or library that it comes from.
     pub origin: &'static str,
+    /// Whether it comes from a dynamic library, rather than being linked in.
+    pub loaded: bool,
     /// Its options as a JSON schema; the description is its line of help.
     pub schema: Schema,
 }
@@ -91,12 +93,20 @@ impl Registry {
     /// # Errors
     /// If its tag is taken in its slot.
     pub fn register<P: Plugin>(&mut self, origin: &'static str) -> Result<(), DuplicateTag> {
-        let (slot, tag) = (P::SLOT, P::TAG);
-        if let Some(entry) = self.entries.get(&(slot, tag)) {
-            return Err(DuplicateTag { slot, tag, first: entry.origin, second: origin });
-        }
         let schema = schemars::schema_for!(P);
-        self.entries.insert((slot, tag), Entry { slot, tag, origin, schema });
+        self.insert(Entry { slot: P::SLOT, tag: P::TAG, origin, loaded: false, schema })
+    }
+
+    /// Adds a plugin.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn insert(&mut self, entry: Entry) -> Result<(), DuplicateTag> {
+        let Entry { slot, tag, origin, .. } = entry;
+        if let Some(known) = self.entries.get(&(slot, tag)) {
+            return Err(DuplicateTag { slot, tag, first: known.origin, second: origin });
+        }
+        self.entries.insert((slot, tag), entry);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::BoxError;
 use crate::activations::{Selected, ShapeError};
 use crate::backbone::{BackboneInfo, Tap};
 use crate::diagnostic::Diagnostic;
@@ -21,6 +22,9 @@ pub enum SelectorError {
         /// What is wrong and what was expected.
         problem: String,
     },
+    /// A selector that was loaded failed.
+    #[error(transparent)]
+    Plugin(BoxError),
 }
 
 /// Chooses layers once, and rows for every tap.

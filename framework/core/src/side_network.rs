@@ -45,6 +45,9 @@ pub enum SideNetworkError {
         #[source]
         source: crate::BoxError,
     },
+    /// A side network that was loaded failed.
+    #[error(transparent)]
+    Plugin(crate::BoxError),
 }
 
 /// AdamW with a one-cycle schedule: linear warm-up, then a cosine to zero. The defaults work.

@@ -8,7 +8,7 @@ use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::privacy::{PolicyInfo, SupervisionKind};
 use mobillm_core::quantizer::Quantizer;
-use mobillm_core::registry::Slot;
+use mobillm_core::registry::{Entry, Slot};
 use mobillm_core::sample::Objective;
 use mobillm_core::selector::Selector;
 use mobillm_core::side_network::SideNetworkContext;
@@ -71,8 +71,8 @@ pub struct Component {
     /// The place it fills.
     pub slot: Slot,
     /// Its `type`.
-    pub tag: String,
-    /// The crate it comes from.
+    pub tag: &'static str,
+    /// The crate or library it comes from.
     pub origin: &'static str,
     /// Whether it is linked in or loaded.
     pub linkage: &'static str,
@@ -136,7 +136,7 @@ impl Assembly {
             head,
             cached: config.server.store.caches(),
             overhead: config.link.transport.build().overhead(),
-            components: components(loaded, environment),
+            components: components(loaded),
         })
     }
 
@@ -379,15 +379,13 @@ pub fn pipeline(loaded: &Loaded) -> Fingerprint {
     Fingerprint::of(json!([mobillm_wire::VERSION, common]).to_string().as_bytes())
 }
 
-fn components(loaded: &Loaded, environment: &Environment) -> Vec<Component> {
+fn components(loaded: &Loaded) -> Vec<Component> {
     COMPONENTS
         .iter()
         .filter_map(|&(key, slot)| {
-            let pointer = format!("/{}/type", key.replace('.', "/"));
-            let tag = loaded.resolved().pointer(&pointer)?.as_str()?;
-            let entry = environment.registry.entry(slot, tag)?;
-            let (tag, origin) = (tag.to_owned(), entry.origin);
-            Some(Component { key, slot, tag, origin, linkage: "static" })
+            let Entry { tag, origin, loaded: dynamic, .. } = loaded.component(key, slot)?;
+            let linkage = if *dynamic { "loaded" } else { "static" };
+            Some(Component { key, slot, tag, origin, linkage })
         })
         .collect()
 }

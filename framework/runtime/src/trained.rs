@@ -11,7 +11,7 @@ use mobillm_task::{Scores, dataset};
 use serde::{Serialize, Serializer};
 
 use crate::assembly::Assembly;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::device::predict::Predictor;
 use crate::device::{RowTokenizer, tokenize};
 use crate::environment::Environment;
@@ -56,9 +56,25 @@ impl Trained {
     /// # Errors
     /// If it has no adapter yet, or model, adapter and config do not fit together.
     pub fn open(path: &Path, environment: &Environment) -> Result<Self, RunError> {
+        Self::of(path, &Self::config(path, environment)?, environment)
+    }
+
+    /// The config of the run folder `path`, whose plugins are loaded with it.
+    ///
+    /// # Errors
+    /// If the run has no adapter yet, or its config cannot be used any more.
+    pub fn config(path: &Path, environment: &Environment) -> Result<Loaded, RunError> {
+        RunFolder::adapter(path)?;
+        Ok(Config::load(&RunFolder::config_path(path), &[], &environment.registry)?)
+    }
+
+    /// Opens the run folder `path`, whose config is `loaded`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of(path: &Path, loaded: &Loaded, environment: &Environment) -> Result<Self, RunError> {
         let adapter = RunFolder::adapter(path)?;
-        let loaded = Config::load(&RunFolder::config_path(path), &[], &environment.registry)?;
-        let assembly = Assembly::new(&loaded, environment)?;
+        let assembly = Assembly::new(loaded, environment)?;
         let network = loaded.config.device.predictor.load(&adapter)?;
         check_bundle(network.info().bundle, assembly.info.bundle)?;
         let config = &loaded.config;

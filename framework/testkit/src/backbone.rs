@@ -1,6 +1,7 @@
 //! Laws of the backbone slot.
 //!
-//! [`conformance`] runs them all; each panics with the law that is broken.
+//! [`backbone_conformance!`](crate::backbone_conformance) makes a test of each; [`conformance`] holds
+//! them all at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -10,8 +11,60 @@ use mobillm_core::backbone::{
 };
 use ndarray::{Array, Array2, Array3, Axis, Dimension, concatenate, s};
 
+use crate::law::{Law, hold_all};
+
 /// How far two ways to compute the same hidden state may lie apart, relative to its norm.
 const TOLERANCE: f32 = 1e-4;
+
+/// Makes a backbone of one model for the layers to be tapped, ascending.
+pub type Build<'a> = &'a dyn Fn(&[usize]) -> Box<dyn Backbone>;
+
+/// Makes a module of tests, one for each law, of what a closure makes: of the layers to be tapped
+/// (`&[usize]`) a boxed [`Backbone`] of one model, which needs at least one layer, room for four tokens and
+/// a vocabulary of two. The module has the name that is given, or `conformance`.
+///
+/// ```
+/// use mobillm_core::backbone::Pooling;
+/// use mobillm_testkit::fakes::{FakeBackbone, FakeBackboneConfig};
+///
+/// fn model() -> FakeBackboneConfig {
+///     let (own_outputs, nan_layer, layer_milliseconds) = (Some(2), None, 1);
+///     let pooling = Pooling::Mean;
+///     FakeBackboneConfig { layers: 2, hidden: 8, own_outputs, pooling, nan_layer, layer_milliseconds }
+/// }
+///
+/// mobillm_testkit::backbone_conformance!(|taps| {
+///     Box::new(FakeBackbone::new(model(), taps.to_vec()))
+/// });
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! backbone_conformance {
+    (@laws $then:ident $($given:tt)*) => {
+        $crate::$then! {
+            [
+                shapes_equal_info
+                exactly_the_asked_layers_arrive
+                a_tap_arrives_before_the_next_layer_runs
+                equal_input_gives_equal_taps
+                batch_mates_do_not_matter
+                bad_batches_are_refused
+                the_sinks_error_ends_the_run
+                the_sinks_panic_unwinds_to_the_caller
+                a_sink_may_run_a_backbone
+            ]
+            $($given)*
+        }
+    };
+    ($module:ident, $build:expr $(,)?) => {
+        $crate::backbone_conformance! { @laws __law_tests $module, |name: &str| {
+            $crate::law::hold(&$crate::backbone::laws($build), name)
+        } }
+    };
+    ($build:expr $(,)?) => {
+        $crate::backbone_conformance! { conformance, $build }
+    };
+}
 
 /// Runs every law against backbones of one model that `build` makes for the layers to be tapped.
 ///
@@ -19,17 +72,29 @@ const TOLERANCE: f32 = 1e-4;
 ///
 /// # Panics
 /// If a law is broken.
-pub fn conformance(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>) {
-    let info = build(&[0]).info().clone();
-    shapes_equal_info(build, &info);
-    exactly_the_asked_layers_arrive(build, &info);
-    a_tap_arrives_before_the_next_layer_runs(build, &info);
-    equal_input_gives_equal_taps(build, &info);
-    batch_mates_do_not_matter(build, &info);
-    bad_batches_are_refused(build, &info);
-    the_sinks_error_ends_the_run(build, &info);
-    the_sinks_panic_unwinds_to_the_caller(build, &info);
-    a_sink_may_run_a_backbone(build, &info);
+pub fn conformance(build: Build<'_>) {
+    hold_all(&laws(build));
+}
+
+/// Every law, for backbones like those of [`conformance`].
+pub fn laws<'a>(build: impl Fn(&[usize]) -> Box<dyn Backbone> + Copy + 'a) -> Vec<Law<'a>> {
+    let law = |name, holds: fn(Build<'_>, &BackboneInfo)| {
+        Law::new(name, move || {
+            let info = build(&[0]).info().clone();
+            holds(&build, &info);
+        })
+    };
+    vec![
+        law("shapes_equal_info", shapes_equal_info),
+        law("exactly_the_asked_layers_arrive", exactly_the_asked_layers_arrive),
+        law("a_tap_arrives_before_the_next_layer_runs", a_tap_arrives_before_the_next_layer_runs),
+        law("equal_input_gives_equal_taps", equal_input_gives_equal_taps),
+        law("batch_mates_do_not_matter", batch_mates_do_not_matter),
+        law("bad_batches_are_refused", bad_batches_are_refused),
+        law("the_sinks_error_ends_the_run", the_sinks_error_ends_the_run),
+        law("the_sinks_panic_unwinds_to_the_caller", the_sinks_panic_unwinds_to_the_caller),
+        law("a_sink_may_run_a_backbone", a_sink_may_run_a_backbone),
+    ]
 }
 
 /// A tap with its hidden state `[batch, tokens, hidden]`, kept after the run. What stands in padding
@@ -103,10 +168,7 @@ fn all_layers(info: &BackboneInfo) -> Vec<usize> {
     (0..=info.layers).collect()
 }
 
-fn exactly_the_asked_layers_arrive(
-    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
-    info: &BackboneInfo,
-) {
+fn exactly_the_asked_layers_arrive(build: Build<'_>, info: &BackboneInfo) {
     let all = all_layers(info);
     let every_second: Vec<usize> = all.iter().copied().step_by(2).collect();
     let batch = batch(&ragged(info));
@@ -130,7 +192,7 @@ fn exactly_the_asked_layers_arrive(
     }
 }
 
-fn shapes_equal_info(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &BackboneInfo) {
+fn shapes_equal_info(build: Build<'_>, info: &BackboneInfo) {
     let samples = ragged(info);
     let batch = batch(&samples);
     let lengths: Vec<usize> = samples.iter().map(|tokens| tokens.ids.len()).collect();
@@ -148,10 +210,7 @@ fn shapes_equal_info(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &Backb
 
 /// What a backbone shows from outside: the embedding must arrive long before the last layer. One
 /// that hands out all taps after the last layer has the first and the last arrive together.
-fn a_tap_arrives_before_the_next_layer_runs(
-    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
-    info: &BackboneInfo,
-) {
+fn a_tap_arrives_before_the_next_layer_runs(build: Build<'_>, info: &BackboneInfo) {
     let mut backbone = build(&[0, info.layers]);
     let length = info.max_tokens.min(64);
     let samples: Vec<Tokens> = (0..64).map(|seed| sample(info, length, seed)).collect();
@@ -175,10 +234,7 @@ fn a_tap_arrives_before_the_next_layer_runs(
     );
 }
 
-fn equal_input_gives_equal_taps(
-    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
-    info: &BackboneInfo,
-) {
+fn equal_input_gives_equal_taps(build: Build<'_>, info: &BackboneInfo) {
     let mut backbone = build(&all_layers(info));
     let batch = batch(&ragged(info));
     let first = forward(&mut *backbone, &batch);
@@ -188,7 +244,7 @@ fn equal_input_gives_equal_taps(
     assert!(first == other, "equal input gives equal bits in another instance");
 }
 
-fn batch_mates_do_not_matter(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &BackboneInfo) {
+fn batch_mates_do_not_matter(build: Build<'_>, info: &BackboneInfo) {
     let mut backbone = build(&all_layers(info));
     let samples = ragged(info);
     let together = forward(&mut *backbone, &batch(&samples));
@@ -209,7 +265,7 @@ fn batch_mates_do_not_matter(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info
     }
 }
 
-fn bad_batches_are_refused(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &BackboneInfo) {
+fn bad_batches_are_refused(build: Build<'_>, info: &BackboneInfo) {
     let mut backbone = build(&[info.layers]);
     let good = sample(info, 3, 0);
     let mut outside = sample(info, 3, 1);
@@ -233,10 +289,7 @@ fn bad_batches_are_refused(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: 
     assert!(before == after, "a refused batch leaves the backbone as it was");
 }
 
-fn the_sinks_error_ends_the_run(
-    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
-    info: &BackboneInfo,
-) {
+fn the_sinks_error_ends_the_run(build: Build<'_>, info: &BackboneInfo) {
     let mut backbone = build(&all_layers(info));
     let batch = batch(&ragged(info));
     let before = forward(&mut *backbone, &batch);
@@ -258,10 +311,7 @@ fn the_sinks_error_ends_the_run(
     assert!(before == forward(&mut *backbone, &batch), "the next run is not affected");
 }
 
-fn the_sinks_panic_unwinds_to_the_caller(
-    build: &dyn Fn(&[usize]) -> Box<dyn Backbone>,
-    info: &BackboneInfo,
-) {
+fn the_sinks_panic_unwinds_to_the_caller(build: Build<'_>, info: &BackboneInfo) {
     let mut backbone = build(&all_layers(info));
     let batch = batch(&ragged(info));
     let before = forward(&mut *backbone, &batch);
@@ -276,7 +326,7 @@ fn the_sinks_panic_unwinds_to_the_caller(
     assert!(before == forward(&mut *backbone, &batch), "the next run is not affected");
 }
 
-fn a_sink_may_run_a_backbone(build: &dyn Fn(&[usize]) -> Box<dyn Backbone>, info: &BackboneInfo) {
+fn a_sink_may_run_a_backbone(build: Build<'_>, info: &BackboneInfo) {
     let (mut outer, mut inner) = (build(&all_layers(info)), build(&[info.layers]));
     let batch = batch(&ragged(info));
     let before = forward(&mut *outer, &batch);

@@ -1,5 +1,8 @@
 //! Laws of the quantizer slot.
 //!
+//! [`quantizer_conformance!`](crate::quantizer_conformance) makes a test of each; [`conformance`] holds
+//! them all at once:
+//!
 //! ```
 //! use mobillm_core::quantizer::QuantizerConfig;
 //! use mobillm_quantizers::Fp16Config;
@@ -7,10 +10,10 @@
 //! mobillm_testkit::quantizer::conformance(&|| Fp16Config::default().build());
 //! ```
 
-use mobillm_core::activations::{Layout, Selected};
-use mobillm_core::privacy::{
-    AnswerScale, Cleared, PolicyInfo, PrivacyPolicy, Purpose, ReleaseContext, release,
-};
+#[cfg(test)]
+mod mutants;
+mod rows;
+
 use mobillm_core::quantizer::{
     HEADER_BYTES, Payload, QuantizeError, Quantizer, decode, encode, payload_bytes,
 };
@@ -18,165 +21,119 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 
+use crate::law::{Law, hold_all};
+use rows::{Noise, Rows, empty_matrix, matrix, noise, wild_matrix};
+
 /// Makes the quantizer under test; called often, and all it makes must be interchangeable.
 pub type Make<'a> = &'a dyn Fn() -> Box<dyn Quantizer>;
 
 type Verdict = Result<(), TestCaseError>;
 
-/// Panics with the law that the quantizers of `make` break, and with a small input that shows it.
+/// Makes a module of tests, one for each law, of what `make` is: a closure that gives a boxed
+/// [`Quantizer`], called often; all it makes must be interchangeable. The module has the name that is
+/// given, or `conformance`.
 ///
-/// That non-finite values are an error is no law here: [`release`] refuses them, so that no
-/// [`Cleared`] has any. A quantizer may refuse finite values that its code cannot hold, but none of
-/// magnitude 1000 or less.
-pub fn conformance(make: Make<'_>) {
-    law("every row takes row_bytes", matrix(), |rows| takes_row_bytes(make, &rows));
-    law("rows are encoded on their own", matrix(), |rows| rows_are_independent(make, &rows));
-    law("every byte and value is written", matrix(), |rows| all_is_written(make, &rows));
-    law("decoding stays within error_bound", matrix(), |rows| stays_within_bound(make, &rows));
-    law("a refused value is named with its place", wild_matrix(), |rows| {
-        refusals_have_a_place(make, &rows)
-    });
-    let cut = (matrix(), any::<Index>(), any::<Index>());
-    law("a slice of a payload decodes to its rows", cut, |(rows, a, b)| {
-        slices_decode(make, &rows, a, b)
-    });
-    law("empty payloads are encoded and decoded", empty_matrix(), |rows| {
-        takes_row_bytes(make, &rows)
-    });
-    let damage = (matrix(), any::<Index>(), 1..=u8::MAX);
-    law("a damaged header is refused", damage, |(rows, at, flip)| {
-        damaged_headers(make, &rows, at, flip)
-    });
-    law("damaged rows give an error or finite values", noise(), |(rows, noise)| {
-        damaged_rows(make, &rows, &noise)
-    });
-}
-
-/// Runs `test` on inputs that are the same every time.
-fn law<S: Strategy>(name: &str, strategy: S, test: impl Fn(S::Value) -> Verdict) {
-    let config = Config {
-        cases: 128,
-        max_shrink_iters: 256,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let rng = TestRng::deterministic_rng(config.rng_algorithm);
-    match TestRunner::new_with_rng(config, rng).run(&strategy, test) {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, input)) => {
-            panic!("broken law: {name}\n{reason}\ninput: {input:?}")
+/// ```
+/// use mobillm_core::quantizer::QuantizerConfig;
+/// use mobillm_quantizers::Fp16Config;
+///
+/// mobillm_testkit::quantizer_conformance!(fp16, || Fp16Config::default().build());
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! quantizer_conformance {
+    (@laws $then:ident $($given:tt)*) => {
+        $crate::$then! {
+            [
+                every_row_takes_row_bytes
+                rows_are_encoded_on_their_own
+                every_byte_and_value_is_written
+                decoding_stays_within_error_bound
+                a_refused_value_is_named_with_its_place
+                a_slice_of_a_payload_decodes_to_its_rows
+                empty_payloads_are_encoded_and_decoded
+                a_damaged_header_is_refused
+                damaged_rows_give_an_error_or_finite_values
+                threads_share_an_instance
+            ]
+            $($given)*
         }
-        Err(TestError::Abort(reason)) => panic!("law not tested: {name}\n{reason}"),
-    }
+    };
+    ($module:ident, $make:expr $(,)?) => {
+        $crate::quantizer_conformance! { @laws __law_tests $module, |name: &str| {
+            $crate::law::hold(&$crate::quantizer::laws($make), name)
+        } }
+    };
+    ($make:expr $(,)?) => {
+        $crate::quantizer_conformance! { conformance, $make }
+    };
 }
 
-/// Rows of `hidden` values.
-#[derive(Debug, Clone)]
-struct Rows {
-    hidden: usize,
-    values: Vec<f32>,
-    count: usize,
+/// Panics with the law that the quantizers of `make` break, and with a small input that shows it.
+pub fn conformance(make: Make<'_>) {
+    hold_all(&laws(make));
 }
 
-/// Rows that every quantizer must take. Each row has its own order of magnitude.
-fn matrix() -> impl Strategy<Value = Rows> {
-    (1usize..5, widths()).prop_flat_map(|(count, hidden)| rows(count, hidden, -149..=8))
+/// Every law, for the quantizers of `make`.
+///
+/// That non-finite values are an error is no law here: [`release`](mobillm_core::privacy::release)
+/// refuses them, so that no `Cleared` has any. A quantizer may refuse finite values that its code cannot hold, but none of
+/// magnitude 1000 or less.
+pub fn laws<'a>(make: impl Fn() -> Box<dyn Quantizer> + Copy + 'a) -> Vec<Law<'a>> {
+    let cut = || (matrix(), any::<Index>(), any::<Index>());
+    let damage = || (matrix(), any::<Index>(), 1..=u8::MAX);
+    vec![
+        law("every_row_takes_row_bytes", matrix, move |rows| takes_row_bytes(&make, &rows)),
+        law("rows_are_encoded_on_their_own", matrix, move |rows| {
+            rows_are_independent(&make, &rows)
+        }),
+        law("every_byte_and_value_is_written", matrix, move |rows| all_is_written(&make, &rows)),
+        law("decoding_stays_within_error_bound", matrix, move |rows| {
+            stays_within_bound(&make, &rows)
+        }),
+        law("a_refused_value_is_named_with_its_place", wild_matrix, move |rows| {
+            refusals_have_a_place(&make, &rows)
+        }),
+        law("a_slice_of_a_payload_decodes_to_its_rows", cut, move |(rows, a, b)| {
+            slices_decode(&make, &rows, a, b)
+        }),
+        law("empty_payloads_are_encoded_and_decoded", empty_matrix, move |rows| {
+            takes_row_bytes(&make, &rows)
+        }),
+        law("a_damaged_header_is_refused", damage, move |(rows, at, flip)| {
+            damaged_headers(&make, &rows, at, flip)
+        }),
+        law("damaged_rows_give_an_error_or_finite_values", noise, move |(rows, noise)| {
+            damaged_rows(&make, &rows, &noise)
+        }),
+        law(
+            "threads_share_an_instance",
+            || proptest::collection::vec(matrix(), 4),
+            move |all| threads_share(&make, &all),
+        ),
+    ]
 }
 
-/// Rows of any finite magnitude.
-fn wild_matrix() -> impl Strategy<Value = Rows> {
-    (1usize..5, widths()).prop_flat_map(|(count, hidden)| rows(count, hidden, -149..=127))
-}
-
-fn empty_matrix() -> impl Strategy<Value = Rows> {
-    let none = widths().prop_map(|hidden| Rows { hidden, values: Vec::new(), count: 0 });
-    let narrow = (0usize..5).prop_map(|count| Rows { hidden: 0, values: Vec::new(), count });
-    prop_oneof![none, narrow]
-}
-
-/// Hidden sizes: small, around multiples of common block sizes, and one of a real model.
-fn widths() -> impl Strategy<Value = usize> {
-    let around = (1usize..=4, -1isize..=1)
-        .prop_map(|(blocks, off)| (64 * blocks).saturating_add_signed(off));
-    prop_oneof![4 => 1usize..40, 2 => around, 1 => Just(768)]
-}
-
-/// Bytes over those of encoded rows: from the start of a row, where its scales may be, or anywhere.
-#[derive(Debug, Clone)]
-struct Noise {
-    at: Index,
-    at_row: bool,
-    bytes: Vec<u8>,
-}
-
-fn noise() -> impl Strategy<Value = (Rows, Noise)> {
-    let byte = prop_oneof![
-        2 => any::<u8>(),
-        // Signs, infinities, NaNs and the largest counts are made of these.
-        1 => proptest::sample::select(vec![0, 0x7c, 0x7f, 0x80, 0xff]),
-    ];
-    let length = prop_oneof![1usize..=8, 1usize..=4096];
-    let bytes = length.prop_flat_map(move |length| proptest::collection::vec(byte.clone(), length));
-    let noise = (any::<Index>(), any::<bool>(), bytes).prop_map(|(at, at_row, bytes)| Noise {
-        at,
-        at_row,
-        bytes,
-    });
-    (matrix(), noise)
-}
-
-fn rows(
-    count: usize,
-    hidden: usize,
-    exponents: std::ops::RangeInclusive<i32>,
-) -> impl Strategy<Value = Rows> {
-    let row = exponents.prop_flat_map(move |exponent| {
-        let scaled = move |x: f32| {
-            let value = (f64::from(x) * 2f64.powi(exponent)) as f32;
-            value.clamp(f32::MIN, f32::MAX)
+/// The law that `test` is kept on inputs of `strategy`, the same every time.
+fn law<'a, S: Strategy>(
+    name: &'static str,
+    strategy: impl Fn() -> S + 'a,
+    test: impl Fn(S::Value) -> Verdict + 'a,
+) -> Law<'a> {
+    Law::new(name, move || {
+        let config = Config {
+            cases: 128,
+            max_shrink_iters: 256,
+            failure_persistence: None,
+            ..Config::default()
         };
-        let value = prop_oneof![
-            12 => (-2f32..2.0).prop_map(scaled),
-            1 => prop_oneof![Just(1f32), Just(-1.0)].prop_map(scaled),
-            1 => prop_oneof![Just(0f32), Just(-0.0)],
-        ];
-        let zeros = proptest::collection::vec(Just(0f32), hidden);
-        prop_oneof![9 => proptest::collection::vec(value, hidden), 1 => zeros]
-    });
-    proptest::collection::vec(row, count).prop_map(move |rows| Rows {
-        hidden,
-        values: rows.concat(),
-        count,
+        let rng = TestRng::deterministic_rng(config.rng_algorithm);
+        match TestRunner::new_with_rng(config, rng).run(&strategy(), &test) {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, input)) => panic!("{reason}\ninput: {input:?}"),
+            Err(TestError::Abort(reason)) => panic!("the law was not tested: {reason}"),
+        }
     })
-}
-
-/// Lets everything pass: the quantizer is what is under test.
-struct Open;
-
-impl PrivacyPolicy for Open {
-    fn info(&self) -> PolicyInfo {
-        PolicyInfo { supervision: None, answers: AnswerScale::Raw, guarantee: "none".into() }
-    }
-}
-
-impl Rows {
-    fn clear(&self) -> Result<Cleared, TestCaseError> {
-        let layout = Layout::from_counts([self.count]);
-        let selected = Selected::new(1, layout, self.hidden, self.values.clone());
-        let context = ReleaseContext { samples: &[], purpose: Purpose::Train };
-        release(&mut Open, &context, selected.map_err(fail)?).map_err(fail)
-    }
-
-    fn row(&self, row: usize) -> Self {
-        let values = self.values[row * self.hidden..][..self.hidden].to_vec();
-        Self { values, count: 1, ..*self }
-    }
-
-    fn encoded(&self, quantizer: &dyn Quantizer) -> Result<Vec<u8>, TestCaseError> {
-        let mut bytes = Vec::new();
-        encode(quantizer, &self.clear()?, &mut bytes).map_err(fail)?;
-        Ok(bytes)
-    }
 }
 
 fn fail(error: impl std::fmt::Display) -> TestCaseError {
@@ -220,8 +177,8 @@ fn all_is_written(make: Make<'_>, rows: &Rows) -> Verdict {
     let length = rows.count * quantizer.row_bytes(rows.hidden);
     let (mut zeros, mut ones) = (vec![0; length], vec![0xff; length]);
     let cleared = rows.clear()?;
-    quantizer.encode_rows(&cleared, &mut zeros).map_err(fail)?;
-    quantizer.encode_rows(&cleared, &mut ones).map_err(fail)?;
+    quantizer.encode_rows(cleared.lend(), &mut zeros).map_err(fail)?;
+    quantizer.encode_rows(cleared.lend(), &mut ones).map_err(fail)?;
     prop_assert_eq!(zeros, ones, "encoding depends on what was in the buffer");
 
     let bytes = rows.encoded(&*quantizer)?;
@@ -331,6 +288,30 @@ fn damaged_rows(make: Make<'_>, rows: &Rows, noise: &Noise) -> Verdict {
     finite_or_refused(&*quantizer, &Payload::parse(&bytes, &*quantizer).map_err(fail)?)
 }
 
+/// A quantizer is `Sync`: what several threads encode and decode at once is what one does.
+fn threads_share(make: Make<'_>, all: &[Rows]) -> Verdict {
+    let quantizer = make();
+    let quantizer = &*quantizer;
+    let there_and_back = |rows: &Rows| {
+        let bytes = rows.encoded(quantizer)?;
+        let values = decoded(quantizer, &Payload::parse(&bytes, quantizer).map_err(fail)?)?;
+        Ok::<_, TestCaseError>((bytes, bits(&values)))
+    };
+    let alone: Vec<_> = all.iter().map(there_and_back).collect::<Result<_, _>>()?;
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            all.iter().map(|rows| scope.spawn(move || there_and_back(rows))).collect();
+        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+    });
+    for (alone, together) in alone.into_iter().zip(together) {
+        match together {
+            Ok(together) => prop_assert_eq!(together?, alone, "at once and one after the other"),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    Ok(())
+}
+
 fn finite_or_refused(quantizer: &dyn Quantizer, payload: &Payload<'_>) -> Verdict {
     let mut values = Vec::new();
     if decode(quantizer, payload, &mut values).is_ok() {
@@ -339,6 +320,3 @@ fn finite_or_refused(quantizer: &dyn Quantizer, payload: &Payload<'_>) -> Verdic
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod mutants;

@@ -1,4 +1,7 @@
-//! Laws of [`Selector`] and its config twin.
+//! Laws of the selector slot.
+//!
+//! [`selector_conformance!`](crate::selector_conformance) makes a test of each; [`conformance`] holds
+//! them all at once:
 //!
 //! ```
 //! mobillm_testkit::selector::conformance(&mobillm_selectors::AllConfig::default());
@@ -6,47 +9,124 @@
 
 use mobillm_core::activations::Selected;
 use mobillm_core::backbone::{BackboneInfo, Pooling, Tap};
+use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::selector::{Selector, SelectorConfig};
 use ndarray::{Array3, Axis, s};
 use proptest::prelude::*;
 
+use crate::law::{Law, hold_all};
 use crate::runner;
+
+/// Makes a module of tests, one for each law, of the selectors of a [`SelectorConfig`]. The module has
+/// the name that is given, or `conformance`.
+///
+/// ```
+/// use mobillm_selectors::AllConfig;
+///
+/// mobillm_testkit::selector_conformance!(AllConfig::default());
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! selector_conformance {
+    (@laws $then:ident $($given:tt)*) => {
+        $crate::$then! {
+            [
+                it_can_be_used_with_twelve_layers
+                layers_are_ascending_and_within_the_model
+                rows_are_made_of_their_own_tokens
+                what_does_not_fit_is_an_error
+                batch_mates_change_nothing
+                layers_share_a_layout
+                old_memory_and_strides_change_nothing
+                a_row_follows_the_token_at_its_position
+            ]
+            $($given)*
+        }
+    };
+    ($module:ident, $config:expr $(,)?) => {
+        $crate::selector_conformance! { @laws __law_tests $module, |name: &str| {
+            $crate::law::hold(&$crate::selector::laws(&$config), name)
+        } }
+    };
+    ($config:expr $(,)?) => {
+        $crate::selector_conformance! { conformance, $config }
+    };
+}
 
 /// Runs every law.
 ///
 /// # Panics
-/// With the law that `config` breaks. Its `check` must have no findings for a model of 12 layers.
+/// With the law that `config` breaks.
 pub fn conformance(config: &dyn SelectorConfig) {
-    for pooling in [Pooling::FirstToken, Pooling::Mean, Pooling::LastToken] {
-        let twelve = info(12, pooling);
-        let findings = config.check(&twelve);
-        assert!(findings.is_empty(), "it can be used with 12 layers: {findings:?}");
-        for layers in 1..=24 {
-            let info = info(layers, pooling);
-            if config.check(&info).is_empty() {
-                layers_are_ascending_and_within_the_model(config.build(&info).as_ref(), &info);
-            }
-        }
-        laws(config.build(&twelve).as_ref(), &twelve);
-    }
+    hold_all(&laws(config));
 }
 
-fn laws(selector: &dyn Selector, info: &BackboneInfo) {
-    layers_are_ascending_and_within_the_model(selector, info);
-    let layers = selector.layers(info);
-    assert_eq!(layers, selector.layers(info), "the layers stay the same");
-    let law = |holds: &dyn Fn(&Batch)| runner::law(&batches(), |batch| holds(&batch));
-    law(&|batch| rows_are_made_of_their_own_tokens(selector, batch));
-    law(&|batch| what_does_not_fit_is_an_error(selector, batch));
-    if !selector.is_fixed() {
-        // What is drawn anew each time cannot be compared with itself.
-        return;
-    }
-    law(&|batch| batch_mates_change_nothing(selector, batch));
-    law(&|batch| layers_share_a_layout(selector, batch, &layers));
-    law(&|batch| old_memory_and_strides_change_nothing(selector, batch));
-    law(&|batch| a_row_follows_the_token_at_its_position(selector, batch));
+/// Every law, for the selectors of `config`, which must be of use with a model of 12 layers.
+pub fn laws(config: &dyn SelectorConfig) -> Vec<Law<'_>> {
+    suite(|info| match config.check(info) {
+        findings if findings.is_empty() => Ok(config.build(info)),
+        findings => Err(findings),
+    })
+}
+
+/// A selector, or what is wrong with using it.
+type Built = Result<Box<dyn Selector>, Vec<Diagnostic>>;
+
+fn suite<'a>(build: impl Fn(&BackboneInfo) -> Built + Copy + 'a) -> Vec<Law<'a>> {
+    let law = |name, holds: fn(&dyn Selector, &BackboneInfo)| {
+        Law::new(name, move || {
+            for pooling in [Pooling::FirstToken, Pooling::Mean, Pooling::LastToken] {
+                let info = info(12, pooling);
+                let selector = build(&info)
+                    .unwrap_or_else(|findings| panic!("{findings:?} with a model of 12 layers"));
+                holds(&*selector, &info);
+            }
+        })
+    };
+    // What is drawn anew each time cannot be compared with itself.
+    let fixed = |law: Law<'a>| {
+        law.unless(move || match build(&info(12, Pooling::Mean)) {
+            Ok(selector) if !selector.is_fixed() => {
+                Some("its rows are drawn anew each time".into())
+            }
+            _ => None,
+        })
+    };
+    vec![
+        law("it_can_be_used_with_twelve_layers", |_, _| ()),
+        Law::new("layers_are_ascending_and_within_the_model", move || {
+            for layers in 1..=24 {
+                let info = info(layers, Pooling::Mean);
+                if let Ok(selector) = build(&info) {
+                    layers_are_ascending_and_within_the_model(&*selector, &info);
+                }
+            }
+        }),
+        law("rows_are_made_of_their_own_tokens", |selector, _| {
+            runner::law(&batches(), |batch| rows_are_made_of_their_own_tokens(selector, &batch));
+        }),
+        law("what_does_not_fit_is_an_error", |selector, _| {
+            runner::law(&batches(), |batch| what_does_not_fit_is_an_error(selector, &batch));
+        }),
+        fixed(law("batch_mates_change_nothing", |selector, _| {
+            runner::law(&batches(), |batch| batch_mates_change_nothing(selector, &batch));
+        })),
+        fixed(law("layers_share_a_layout", |selector, info| {
+            let layers = selector.layers(info);
+            runner::law(&batches(), |batch| layers_share_a_layout(selector, &batch, &layers));
+        })),
+        fixed(law("old_memory_and_strides_change_nothing", |selector, _| {
+            runner::law(&batches(), |batch| {
+                old_memory_and_strides_change_nothing(selector, &batch)
+            });
+        })),
+        fixed(law("a_row_follows_the_token_at_its_position", |selector, _| {
+            runner::law(&batches(), |batch| {
+                a_row_follows_the_token_at_its_position(selector, &batch);
+            });
+        })),
+    ]
 }
 
 /// A model of `layers` layers.
@@ -107,6 +187,7 @@ fn layers_are_ascending_and_within_the_model(selector: &dyn Selector, info: &Bac
     assert!(!layers.is_empty(), "of {of} layers at least one is tapped");
     assert!(layers.is_sorted_by(|a, b| a < b), "layers are ascending: {layers:?}");
     assert!(layers.iter().all(|layer| *layer <= of), "layers are within 0..={of}: {layers:?}");
+    assert_eq!(layers, selector.layers(info), "the layers stay the same");
 }
 
 /// A row may be a token's or come from several, as a mean does; and a NaN lies among no numbers.
@@ -214,136 +295,4 @@ fn what_does_not_fit_is_an_error(selector: &dyn Selector, batch: &Batch) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::panic::catch_unwind;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use mobillm_core::activations::Layout;
-    use mobillm_core::selector::SelectorError;
-    use ndarray::ArrayView2;
-
-    use super::*;
-
-    /// A selector of all tokens, or of one row a sample, that breaks one law at a time.
-    struct Toy(&'static str);
-
-    /// Counts the draws of toys that draw their token anew.
-    static DRAWS: AtomicUsize = AtomicUsize::new(0);
-
-    impl Toy {
-        /// The positions of a sample of `tokens` tokens.
-        fn positions(&self, tokens: usize) -> std::ops::Range<usize> {
-            match self.0 {
-                "drawn" | "drawn in secret" if tokens > 0 => {
-                    let drawn = DRAWS.fetch_add(1, Ordering::Relaxed) % tokens;
-                    drawn..drawn + 1
-                }
-                "last" | "off by one" => tokens.saturating_sub(1)..tokens,
-                "mean" | "sum" | "mean over padding" | "last in secret" | "coarse" => {
-                    0..tokens.min(1)
-                }
-                _ => 0..tokens,
-            }
-        }
-
-        fn row(&self, tokens: ArrayView2<'_, f32>, position: usize, length: usize) -> Vec<f32> {
-            let own = tokens.slice(s![..length, ..]);
-            let mean = |of: ArrayView2<'_, f32>| {
-                of.columns()
-                    .into_iter()
-                    .map(|channel| channel.sum() / channel.len() as f32)
-                    .collect()
-            };
-            match self.0 {
-                "mean" => mean(own),
-                "mean over padding" => mean(tokens),
-                "sum" => own.columns().into_iter().map(|channel| channel.sum()).collect(),
-                "blend" => mean(own.slice(s![position.saturating_sub(1)..=position, ..])),
-                "off by one" => tokens.row(position.saturating_sub(1)).to_vec(),
-                "last in secret" => tokens.row(length - 1).to_vec(),
-                // Lies between the first two tokens, and stays there when one of them moves.
-                "coarse" if length > 1 => tokens
-                    .row(position)
-                    .mapv(|value| (value / 100.0).floor() * 100.0 + 50.0)
-                    .to_vec(),
-                _ => tokens.row(position).to_vec(),
-            }
-        }
-    }
-
-    impl Selector for Toy {
-        fn layers(&self, info: &BackboneInfo) -> Vec<usize> {
-            match self.0 {
-                "none" => Vec::new(),
-                "descending" => vec![info.layers, info.layers - 1],
-                "beyond" => vec![info.layers + 1],
-                _ => vec![info.layers],
-            }
-        }
-
-        fn is_fixed(&self) -> bool {
-            self.0 != "drawn"
-        }
-
-        fn rows(&self, tokens: usize) -> usize {
-            if self.0 == "count" { tokens + 1 } else { self.positions(tokens).len() }
-        }
-
-        fn select(&self, tap: &Tap<'_>, memory: Vec<f32>) -> Result<Selected, SelectorError> {
-            let (batch, tokens, hidden) = tap.hidden.dim();
-            let longest = tap.lengths.iter().max().copied().unwrap_or(0);
-            if self.0 != "unchecked" && (batch != tap.lengths.len() || longest > tokens) {
-                return Err(SelectorError::Tap { layer: tap.layer, problem: "it differs".into() });
-            }
-            let mut values = if self.0 == "memory" { memory } else { Vec::new() };
-            let mut layout = Layout::empty();
-            for (sample, &length) in tap.hidden.outer_iter().zip(tap.lengths) {
-                let length = match self.0 {
-                    "padding" => tokens,
-                    "mates" => longest.min(length + batch - 1).min(tokens),
-                    _ => length.min(tokens),
-                };
-                let positions = self.positions(length);
-                layout.push(positions.clone().map(|position| position as u32));
-                positions.for_each(|position| values.extend(self.row(sample, position, length)));
-            }
-            Ok(Selected::new(tap.layer, layout, hidden, values)?)
-        }
-    }
-
-    fn all_laws(toy: &'static str) {
-        laws(&Toy(toy), &info(6, Pooling::Mean));
-    }
-
-    #[test]
-    fn sound_selectors_pass() {
-        ["all", "last", "last in secret", "mean", "drawn"].into_iter().for_each(all_laws);
-    }
-
-    #[test]
-    fn each_fault_breaks_its_law() {
-        for (fault, law) in [
-            ("none", "at least one"),
-            ("descending", "layers are ascending"),
-            ("beyond", "within"),
-            ("count", "how many rows"),
-            ("padding", "how many rows"),
-            ("mates", "how many rows"),
-            ("sum", "lies among the tokens"),
-            ("mean over padding", "lies among the tokens"),
-            ("blend", "where every token has a row"),
-            ("off by one", "follows the token at its position"),
-            ("coarse", "follows one of its tokens"),
-            ("drawn in secret", "batch mates"),
-            ("memory", "old memory"),
-            ("unchecked", "lengths"),
-        ] {
-            let panic = catch_unwind(|| all_laws(fault)).expect_err(fault);
-            let message = match panic.downcast_ref::<&str>() {
-                Some(message) => message,
-                None => panic.downcast_ref::<String>().unwrap().as_str(),
-            };
-            assert!(message.contains(law), "{fault}: {law:?} is not in: {message}");
-        }
-    }
-}
+mod mutants;

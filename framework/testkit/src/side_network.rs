@@ -1,10 +1,11 @@
 //! Laws of the side network slot.
 //!
-//! [`check`] holds them all against a config; each is also a function of its own:
+//! [`side_network_conformance!`](crate::side_network_conformance) makes a test of each; [`conformance`]
+//! holds them all at once:
 //!
 //! ```
 //! let config = mobillm_adapter_candle::CandleSideNetworkConfig::default();
-//! mobillm_testkit::side_network::check(&config);
+//! mobillm_testkit::side_network::conformance(&config);
 //! ```
 //!
 //! Which laws apply follows from what the config takes: a network is trained on the truth, or it is
@@ -15,19 +16,22 @@
 #![expect(clippy::expect_used, reason = "a suite panics with the law that is broken")]
 
 mod refusals;
+mod tokens;
 mod toy;
 
-use mobillm_core::activations::{ActivationBatch, Layout};
-use mobillm_core::backbone::Pooling;
 use mobillm_core::privacy::{Supervision, SupervisionKind};
 use mobillm_core::sample::Objective;
 use mobillm_core::side_network::{SideNetwork, SideNetworkConfig};
 
-pub use refusals::{
+pub use tokens::{answers_to_rows_that_pooling_drops, ignores_rows_that_pooling_drops};
+pub use toy::Toy;
+
+use crate::law::{Law, hold_all};
+use refusals::{
     refuses_batches_that_do_not_fit, refuses_damaged_files, refuses_targets_that_do_not_fit,
     stops_when_the_loss_is_no_number,
 };
-pub use toy::Toy;
+use tokens::{batch_mates_do_not_matter, mixes_tokens_or_leaves_them_alone};
 use toy::{HIDDEN, SAMPLES, TAPS};
 
 /// The objectives that a side network must take.
@@ -43,42 +47,85 @@ const SUPERVISION: [SupervisionKind; 3] =
 /// What a network is for, and what it is trained on.
 pub type Task = (Objective, SupervisionKind);
 
-/// Holds every law against the networks of `config`, which work on each token for itself.
+/// Makes a module of tests, one for each law, of the networks of a [`SideNetworkConfig`]. The module has
+/// the name that is given, or `conformance`.
+///
+/// ```
+/// use mobillm_adapter_candle::CandleSideNetworkConfig;
+///
+/// mobillm_testkit::side_network_conformance!(CandleSideNetworkConfig::default());
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! side_network_conformance {
+    (@laws $then:ident $($given:tt)*) => {
+        $crate::$then! {
+            [
+                knows_what_it_can_be_trained_on
+                starts_at_zero
+                learns
+                repeats_itself
+                goes_on_from_a_checkpoint
+                loads_what_it_saved
+                takes_a_single_tap
+                batch_mates_do_not_matter
+                mixes_tokens_or_leaves_them_alone
+                refuses_batches_that_do_not_fit
+                refuses_targets_that_do_not_fit
+                refuses_damaged_files
+                stops_when_the_loss_is_no_number
+            ]
+            $($given)*
+        }
+    };
+    ($module:ident, $config:expr $(,)?) => {
+        $crate::side_network_conformance! { @laws __law_tests $module, |name: &str| {
+            $crate::law::hold(&$crate::side_network::laws(&$config), name)
+        } }
+    };
+    ($config:expr $(,)?) => {
+        $crate::side_network_conformance! { conformance, $config }
+    };
+}
+
+/// Holds every law against the networks of `config`.
 ///
 /// # Panics
 /// With the law that is broken.
-pub fn check(config: &dyn SideNetworkConfig) {
-    let supervision = check_any(config);
-    ignores_rows_that_pooling_drops(config, supervision);
+pub fn conformance(config: &dyn SideNetworkConfig) {
+    hold_all(&laws(config));
 }
 
-/// Holds every law against the networks of `config`, which mix tokens.
-///
-/// # Panics
-/// With the law that is broken.
-pub fn check_token_mixing(config: &dyn SideNetworkConfig) {
-    let supervision = check_any(config);
-    answers_to_rows_that_pooling_drops(config, supervision);
+/// Every law, for the networks of `config`.
+pub fn laws(config: &dyn SideNetworkConfig) -> Vec<Law<'_>> {
+    let law = |name, holds: fn(&dyn SideNetworkConfig)| Law::new(name, move || holds(config));
+    let for_tasks = |name, holds: fn(&dyn SideNetworkConfig, Task)| {
+        Law::new(name, move || {
+            let tasks = tasks(config);
+            assert!(!tasks.is_empty(), "`check` finds fault with every task");
+            tasks.into_iter().for_each(|task| holds(config, task));
+        })
+    };
+    vec![
+        law("knows_what_it_can_be_trained_on", knows_what_it_can_be_trained_on),
+        for_tasks("starts_at_zero", starts_at_zero),
+        for_tasks("learns", learns),
+        for_tasks("repeats_itself", repeats_itself),
+        for_tasks("goes_on_from_a_checkpoint", goes_on_from_a_checkpoint),
+        for_tasks("loads_what_it_saved", loads_what_it_saved),
+        law("takes_a_single_tap", takes_a_single_tap),
+        for_tasks("batch_mates_do_not_matter", batch_mates_do_not_matter),
+        law("mixes_tokens_or_leaves_them_alone", mixes_tokens_or_leaves_them_alone),
+        law("refuses_batches_that_do_not_fit", refuses_batches_that_do_not_fit),
+        for_tasks("refuses_targets_that_do_not_fit", refuses_targets_that_do_not_fit),
+        law("refuses_damaged_files", refuses_damaged_files),
+        law("stops_when_the_loss_is_no_number", stops_when_the_loss_is_no_number),
+    ]
 }
 
-/// The laws of all networks; what `config`'s are trained on.
-fn check_any(config: &dyn SideNetworkConfig) -> SupervisionKind {
-    knows_what_it_can_be_trained_on(config);
-    let tasks = tasks(config);
-    for &task in &tasks {
-        starts_at_zero(config, task);
-        learns(config, task);
-        repeats_itself(config, task);
-        goes_on_from_a_checkpoint(config, task);
-        loads_what_it_saved(config, task);
-        refuses_targets_that_do_not_fit(config, task);
-    }
-    let (_, supervision) = tasks[0];
-    takes_a_single_tap(config, supervision);
-    refuses_batches_that_do_not_fit(config, supervision);
-    refuses_damaged_files(config, supervision);
-    stops_when_the_loss_is_no_number(config, supervision);
-    supervision
+/// What `config`'s networks are trained on first of all.
+fn supervision(config: &dyn SideNetworkConfig) -> SupervisionKind {
+    tasks(config).first().expect("`check` finds no fault with some task").1
 }
 
 /// The tasks that `config` finds no fault with: first all objectives with the supervision that it must
@@ -112,7 +159,7 @@ pub fn train(network: &mut dyn SideNetwork, toy: &mut Toy, steps: u64) -> Vec<f3
 
 /// A network is trained on the truth or, being additive, on differences: on one of the two, for every
 /// objective. What `check` finds fault with is not built.
-pub fn knows_what_it_can_be_trained_on(config: &dyn SideNetworkConfig) {
+fn knows_what_it_can_be_trained_on(config: &dyn SideNetworkConfig) {
     let taken = tasks(config);
     let takes = |kind| OBJECTIVES.map(|objective| taken.contains(&(objective, kind)));
     let (truth, difference) = (takes(SupervisionKind::Truth), takes(SupervisionKind::Difference));
@@ -131,7 +178,7 @@ pub fn knows_what_it_can_be_trained_on(config: &dyn SideNetworkConfig) {
 }
 
 /// Before the first step the output is exactly zero, and the info tells the truth.
-pub fn starts_at_zero(config: &dyn SideNetworkConfig, task: Task) {
+fn starts_at_zero(config: &dyn SideNetworkConfig, task: Task) {
     let mut toy = Toy::new(task, 10);
     let network = build(config, &toy);
     let info = network.info();
@@ -143,7 +190,7 @@ pub fn starts_at_zero(config: &dyn SideNetworkConfig, task: Task) {
 }
 
 /// The loss falls, and the reports follow the schedule.
-pub fn learns(config: &dyn SideNetworkConfig, task: Task) {
+fn learns(config: &dyn SideNetworkConfig, task: Task) {
     let mut toy = Toy::new(task, 150);
     let mut network = build(config, &toy);
     let losses = train(&mut *network, &mut toy, 149);
@@ -157,7 +204,7 @@ pub fn learns(config: &dyn SideNetworkConfig, task: Task) {
 }
 
 /// Equal seeds and batches give equal bits; another seed gives another network.
-pub fn repeats_itself(config: &dyn SideNetworkConfig, task: Task) {
+fn repeats_itself(config: &dyn SideNetworkConfig, task: Task) {
     let run = |seed| {
         let mut toy = Toy::new(task, 10);
         toy.context.seed = seed;
@@ -172,7 +219,7 @@ pub fn repeats_itself(config: &dyn SideNetworkConfig, task: Task) {
 }
 
 /// Saving, restoring and going on equals going on, to the bit.
-pub fn goes_on_from_a_checkpoint(config: &dyn SideNetworkConfig, task: Task) {
+fn goes_on_from_a_checkpoint(config: &dyn SideNetworkConfig, task: Task) {
     let mut toy = Toy::new(task, 20);
     let mut network = build(config, &toy);
     let mut other = build(config, &toy);
@@ -184,7 +231,8 @@ pub fn goes_on_from_a_checkpoint(config: &dyn SideNetworkConfig, task: Task) {
     other.restore(&checkpoint).expect("a network of the same context takes the checkpoint");
     assert!(other.checkpoint().expect("one") == checkpoint, "a checkpoint survives restoring");
     assert_eq!(train(&mut *other, &mut same_toy, 13), losses, "going on equals not stopping");
-    assert!(other.adapter().expect("one") == network.adapter().expect("one"));
+    let adapters = [&network, &other].map(|network| network.adapter().expect("an adapter"));
+    assert!(adapters[0] == adapters[1], "going on ends with the same adapter");
 
     let mut longer = toy.clone();
     longer.context.steps += 1;
@@ -193,7 +241,7 @@ pub fn goes_on_from_a_checkpoint(config: &dyn SideNetworkConfig, task: Task) {
 }
 
 /// What an adapter file holds predicts as what was trained, to the bit, and does not train.
-pub fn loads_what_it_saved(config: &dyn SideNetworkConfig, task: Task) {
+fn loads_what_it_saved(config: &dyn SideNetworkConfig, task: Task) {
     let mut toy = Toy::new(task, 20);
     let mut network = build(config, &toy);
     train(&mut *network, &mut toy, 20);
@@ -202,67 +250,15 @@ pub fn loads_what_it_saved(config: &dyn SideNetworkConfig, task: Task) {
     let (batch, supervision) = toy.batch();
     let outputs = network.predict(&batch).expect("the toy's batches fit");
     assert!(outputs.iter().any(|&value| value != 0.0), "twenty steps change the output");
-    assert_eq!(loaded.predict(&batch).expect("the same"), outputs);
+    assert_eq!(loaded.predict(&batch).expect("the same"), outputs, "it predicts as before");
     assert_eq!(loaded.info(), network.info());
     assert!(loaded.adapter().expect("one") == adapter, "an adapter survives loading");
     assert!(loaded.train_step(&batch, &supervision).is_err(), "a loaded network only predicts");
 }
 
-/// With one token pooled, the other tokens change nothing (per-token adapters do not mix tokens), so
-/// that a selector that drops them loses nothing. Networks that mix tokens skip this law.
-pub fn ignores_rows_that_pooling_drops(
-    config: &dyn SideNetworkConfig,
-    supervision: SupervisionKind,
-) {
-    for pooling in [Pooling::FirstToken, Pooling::LastToken] {
-        let mut toy = Toy::new((OBJECTIVES[0], supervision), 10);
-        toy.context.pooling = pooling;
-        let (mut all, mut one) = (build(config, &toy), build(config, &toy));
-        for _ in 0..10 {
-            let (batch, supervision) = toy.batch();
-            let alone = only_pooled(&batch, pooling);
-            let loss = all.train_step(&batch, &supervision).expect("it fits").loss;
-            assert_eq!(one.train_step(&alone, &supervision).expect("it fits").loss, loss);
-        }
-        assert!(one.adapter().expect("one") == all.adapter().expect("one"), "{pooling:?}");
-    }
-}
-
-/// With one token pooled, the other tokens change the answer: else there would be no use in sending
-/// them to a network that mixes tokens.
-pub fn answers_to_rows_that_pooling_drops(
-    config: &dyn SideNetworkConfig,
-    supervision: SupervisionKind,
-) {
-    for pooling in [Pooling::FirstToken, Pooling::LastToken] {
-        let mut toy = Toy::new((OBJECTIVES[0], supervision), 10);
-        toy.context.pooling = pooling;
-        let mut network = build(config, &toy);
-        train(&mut *network, &mut toy, 10);
-        let (batch, _) = toy.batch();
-        let predict = |batch: &ActivationBatch| network.predict(batch).expect("it fits");
-        assert_ne!(predict(&batch), predict(&only_pooled(&batch, pooling)), "{pooling:?}");
-    }
-}
-
-fn only_pooled(batch: &ActivationBatch, pooling: Pooling) -> ActivationBatch {
-    let (layout, hidden) = (batch.layout(), batch.hidden());
-    let kept = |sample| match pooling {
-        Pooling::LastToken => layout.range(sample).end - 1,
-        _ => layout.range(sample).start,
-    };
-    let rows = |tap: usize| {
-        let row = move |sample| batch.tap(tap)[kept(sample) * hidden..][..hidden].to_vec();
-        (0..layout.samples()).flat_map(row).collect()
-    };
-    let taps = (0..batch.taps()).map(rows).collect();
-    let alone = Layout::from_counts(vec![1; layout.samples()]);
-    ActivationBatch::new(alone, hidden, taps).expect("one row for each sample")
-}
-
 /// One tapped layer is enough.
-pub fn takes_a_single_tap(config: &dyn SideNetworkConfig, supervision: SupervisionKind) {
-    let mut toy = Toy::new((OBJECTIVES[0], supervision), 100);
+fn takes_a_single_tap(config: &dyn SideNetworkConfig) {
+    let mut toy = Toy::new((OBJECTIVES[0], supervision(config)), 100);
     toy.context.taps = vec![4];
     let mut network = build(config, &toy);
     let losses = train(&mut *network, &mut toy, 100);
@@ -299,3 +295,6 @@ pub fn additive_on_zeros_trains_as_alone(
         assert_eq!(additive.predict(&batch).expect("it fits"), outputs, "{objective:?}");
     }
 }
+
+#[cfg(test)]
+mod mutants;

@@ -1,4 +1,7 @@
-//! Laws of [`Transport`] and its links.
+//! Laws of the transport slot: a transport and its links.
+//!
+//! [`transport_conformance!`](crate::transport_conformance) makes a test of each; [`conformance`] holds
+//! them all at once, within a tokio runtime of the caller's:
 //!
 //! ```
 //! # tokio::runtime::Runtime::new()?.block_on(async {
@@ -12,291 +15,144 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use bytes::Bytes;
-use mobillm_core::transport::{
-    FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportError,
-};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
-
+mod links;
 #[cfg(test)]
 mod mutants;
 
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+
+use mobillm_core::transport::Transport;
+
+use crate::law::Law;
+
 /// What a transport does not take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// Bytes of the largest frame, where there is a limit. Set it low: such a frame is sent.
     pub max_frame_bytes: Option<usize>,
 }
 
-/// Runs every law. `make` builds an instance whose two ends find each other: what one `connect`s,
-/// its own `listen` accepts.
+/// Makes a module of tests, one for each law, of what a closure makes: a boxed [`Transport`] whose two ends
+/// find each other. [`Limits`] may follow; the module has the name that is given, or `conformance`.
+///
+/// ```
+/// use mobillm_core::transport::TransportConfig;
+/// use mobillm_transport_in_memory::InMemoryConfig;
+///
+/// mobillm_testkit::transport_conformance!(in_memory, || InMemoryConfig::default().build());
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! transport_conformance {
+    (@laws $then:ident $($given:tt)*) => {
+        $crate::$then! {
+            [
+                frames_arrive_whole_and_in_order
+                a_slow_reader_holds_the_writer_back
+                closing_a_sink_ends_the_other_source
+                closing_one_way_leaves_the_other_open
+                dropping_a_link_unblocks_who_waits
+                a_frame_that_was_cut_does_not_arrive
+                a_receive_that_is_given_up_loses_nothing
+                links_do_not_mix
+                a_second_listener_is_refused_and_a_later_one_is_not
+                an_oversize_frame_is_refused_and_the_link_stays
+            ]
+            $($given)*
+        }
+    };
+    ($module:ident, $make:expr, $limits:expr $(,)?) => {
+        $crate::transport_conformance! { @laws __law_tests $module, |name: &str| {
+            $crate::law::hold(&$crate::transport::laws($make, $limits), name)
+        } }
+    };
+    ($module:ident, $make:expr $(,)?) => {
+        $crate::transport_conformance! { $module, $make, $crate::transport::Limits::default() }
+    };
+    ($make:expr $(,)?) => {
+        $crate::transport_conformance! { conformance, $make }
+    };
+}
+
+/// Runs every law, in the runtime that this is called in. `make` builds an instance whose two ends find each
+/// other: what one `connect`s, its own `listen` accepts.
 ///
 /// # Panics
 /// With the law that the transport breaks.
 pub async fn conformance(make: impl Fn() -> Box<dyn Transport>, limits: Limits) {
-    let most = limits.max_frame_bytes.unwrap_or(usize::MAX);
-    frames_arrive_whole_and_in_order(make().as_ref(), most).await;
-    a_slow_reader_holds_the_writer_back(make().as_ref(), most).await;
-    closing_a_sink_ends_the_other_source(make().as_ref()).await;
-    closing_one_way_leaves_the_other_open(make().as_ref()).await;
-    dropping_a_link_unblocks_who_waits(make().as_ref(), most).await;
-    links_do_not_mix(make().as_ref()).await;
-    a_second_listener_is_refused_and_a_later_one_is_not(make().as_ref()).await;
-    if let Some(most) = limits.max_frame_bytes {
-        an_oversize_frame_is_refused_and_the_link_stays(make().as_ref(), most).await;
+    for (name, holds) in LAWS {
+        if exempt(name, limits).is_none() {
+            holds(make().as_ref(), limits.most()).await;
+        }
     }
 }
 
-/// How long something may take before it is said never to happen. Our own tests wait for what
-/// really never happens.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 30 });
-
-/// Waits for what should happen soon.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("this does not happen: {what}"),
-    }
-}
-
-fn sound<T>(what: &str, result: Result<T, TransportError>) -> T {
-    result.unwrap_or_else(|error| panic!("{what}: {error}"))
-}
-
-async fn finished<T>(what: &str, task: JoinHandle<T>) -> T {
-    match soon(what, task).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-async fn listen(transport: &dyn Transport) -> Box<dyn Listener> {
-    sound("it listens", soon("listen", transport.listen()).await)
-}
-
-/// Two ends that were joined: who connected and who accepted.
-async fn link(transport: &dyn Transport, listener: &mut dyn Listener) -> (Link, Link) {
-    let connected = sound("it connects", soon("connect", transport.connect()).await);
-    let accepted = sound("it accepts", soon("accept", listener.accept()).await);
-    (connected, accepted)
-}
-
-/// `length` bytes that differ from those of other seeds and lengths.
-fn frame(seed: u64, length: usize) -> Bytes {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length as u64 | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
+/// Every law, each in a runtime of its own, for what `make` builds: instances like those of [`conformance`].
+pub fn laws<'a>(make: impl Fn() -> Box<dyn Transport> + Copy + 'a, limits: Limits) -> Vec<Law<'a>> {
+    let law = |(name, holds): (&'static str, Holds)| {
+        let held = move || in_runtime(async { holds(make().as_ref(), limits.most()).await });
+        Law::new(name, held).unless(move || exempt(name, limits))
     };
-    std::iter::repeat_with(next).take(length).collect()
+    LAWS.map(law).into()
 }
 
-/// Lengths around what buffers and headers are made of, in no order.
-fn lengths(most: usize) -> Vec<usize> {
-    let around = [0, 1, 3, 4, 5, 1023, 65_535, 65_536, 65_540, 1 << 20, 2_000_003];
-    let mixed = (0..200).map(|index: usize| index * index * 7919 % 3001);
-    let all = around.into_iter().chain(mixed).chain(around.into_iter().rev());
-    all.filter(|length| *length <= most).collect()
+/// A law of links that take frames of so many bytes.
+type Holds = for<'a> fn(&'a dyn Transport, usize) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Every law with its name. One of frames over the limit is the last.
+const LAWS: [(&str, Holds); 10] = [
+    ("frames_arrive_whole_and_in_order", |transport, most| {
+        Box::pin(links::frames_arrive_whole_and_in_order(transport, most))
+    }),
+    ("a_slow_reader_holds_the_writer_back", |transport, most| {
+        Box::pin(links::a_slow_reader_holds_the_writer_back(transport, most))
+    }),
+    ("closing_a_sink_ends_the_other_source", |transport, _| {
+        Box::pin(links::closing_a_sink_ends_the_other_source(transport))
+    }),
+    ("closing_one_way_leaves_the_other_open", |transport, _| {
+        Box::pin(links::closing_one_way_leaves_the_other_open(transport))
+    }),
+    ("dropping_a_link_unblocks_who_waits", |transport, most| {
+        Box::pin(links::dropping_a_link_unblocks_who_waits(transport, most))
+    }),
+    ("a_frame_that_was_cut_does_not_arrive", |transport, most| {
+        Box::pin(links::a_frame_that_was_cut_does_not_arrive(transport, most))
+    }),
+    ("a_receive_that_is_given_up_loses_nothing", |transport, most| {
+        Box::pin(links::a_receive_that_is_given_up_loses_nothing(transport, most))
+    }),
+    ("links_do_not_mix", |transport, _| Box::pin(links::links_do_not_mix(transport))),
+    ("a_second_listener_is_refused_and_a_later_one_is_not", |transport, _| {
+        Box::pin(links::a_second_listener_is_refused_and_a_later_one_is_not(transport))
+    }),
+    (OVERSIZE, |transport, most| {
+        Box::pin(links::an_oversize_frame_is_refused_and_the_link_stays(transport, most))
+    }),
+];
+
+const OVERSIZE: &str = "an_oversize_frame_is_refused_and_the_link_stays";
+
+/// Why the law `name` is not for links of these limits, if it is not.
+fn exempt(name: &str, limits: Limits) -> Option<String> {
+    let is_unlimited = name == OVERSIZE && limits.max_frame_bytes.is_none();
+    is_unlimited.then(|| "no frame is said to be too large".to_owned())
 }
 
-async fn frames_arrive_whole_and_in_order(transport: &dyn Transport, most: usize) {
-    let mut listener = listen(transport).await;
-    let (device, server) = link(transport, listener.as_mut()).await;
-    // Both ways at once: a link whose two ends write before they read must not lock up.
-    let up = exchange(device.sink, server.source, 1, most);
-    let down = exchange(server.sink, device.source, 2, most);
-    soon("frames arrive", async { tokio::join!(up, down) }).await;
-}
-
-async fn exchange(
-    mut sink: Box<dyn FrameSink>,
-    mut source: Box<dyn FrameSource>,
-    seed: u64,
-    most: usize,
-) {
-    let writer = tokio::spawn(async move {
-        for (index, length) in lengths(most).into_iter().enumerate() {
-            let lane = if index % 3 == 0 { Lane::Control } else { Lane::Bulk };
-            sound("a frame is sent", sink.send(frame(seed, length), lane).await);
-        }
-        sound("the sink is closed", sink.close().await);
-    });
-    for length in lengths(most) {
-        let received = sound("a frame is received", source.receive().await);
-        assert!(
-            received == Some(frame(seed, length)),
-            "a frame of {length} bytes arrives as it was"
-        );
-    }
-    assert_eq!(sound("the end is received", source.receive().await), None);
-    finished("the writer ends", writer).await;
-}
-
-/// Sends `count` frames, counting them.
-fn write(
-    mut sink: Box<dyn FrameSink>,
-    frame: Bytes,
-    count: usize,
-) -> (Arc<AtomicUsize>, JoinHandle<Result<(), TransportError>>) {
-    let sent = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&sent);
-    let writer = tokio::spawn(async move {
-        for _ in 0..count {
-            sink.send(frame.clone(), Lane::Bulk).await?;
-            counter.fetch_add(1, Ordering::SeqCst);
-        }
-        sink.close().await
-    });
-    (sent, writer)
-}
-
-/// Waits until a writer stands still, and says how far it came.
-async fn standstill(sent: &AtomicUsize) -> usize {
-    soon("the writer stands still", async {
-        let mut before = usize::MAX;
-        loop {
-            let now = sent.load(Ordering::SeqCst);
-            if now == before {
-                return now;
-            }
-            before = now;
-            sleep(Duration::from_millis(300)).await;
-        }
-    })
-    .await
-}
-
-/// More than any link should have under way: 128 MiB.
-const FLOOD_BYTES: usize = 128 << 20;
-
-fn flood(most: usize) -> (Bytes, usize) {
-    let length = most.min(1 << 20);
-    (frame(3, length), FLOOD_BYTES / length)
-}
-
-async fn a_slow_reader_holds_the_writer_back(transport: &dyn Transport, most: usize) {
-    let mut listener = listen(transport).await;
-    let (device, mut server) = link(transport, listener.as_mut()).await;
-    let (frame, count) = flood(most);
-    let (sent, writer) = write(device.sink, frame.clone(), count);
-    let under_way = standstill(&sent).await;
-    assert!(under_way < count, "a writer nobody reads from is held back, but sent {count} frames");
-    for _ in 0..count {
-        let received = soon("a frame comes", server.source.receive()).await;
-        assert!(received.is_ok_and(|received| received == Some(frame.clone())), "none is lost");
-    }
-    sound("the writer goes on", finished("the writer ends", writer).await);
-}
-
-async fn closing_a_sink_ends_the_other_source(transport: &dyn Transport) {
-    let mut listener = listen(transport).await;
-    let (mut device, mut server) = link(transport, listener.as_mut()).await;
-    sound("a frame is sent", device.sink.send(frame(4, 100), Lane::Control).await);
-    sound("the sink is closed", device.sink.close().await);
-    sound("a closed sink is closed again", device.sink.close().await);
-    let refused = device.sink.send(frame(4, 1), Lane::Control).await;
-    assert!(matches!(refused, Err(TransportError::Closed)), "a closed sink sends: {refused:?}");
-    let received = sound("what was under way comes", server.source.receive().await);
-    assert_eq!(received, Some(frame(4, 100)));
-    for _ in 0..2 {
-        let end = soon("the source ends", server.source.receive()).await;
-        assert_eq!(sound("the end is no error", end), None);
+impl Limits {
+    fn most(self) -> usize {
+        self.max_frame_bytes.unwrap_or(usize::MAX)
     }
 }
 
-async fn closing_one_way_leaves_the_other_open(transport: &dyn Transport) {
-    let mut listener = listen(transport).await;
-    let (mut device, mut server) = link(transport, listener.as_mut()).await;
-    sound("the sink is closed", device.sink.close().await);
-    assert_eq!(sound("the source ends", server.source.receive().await), None);
-    sound("the other way is open", server.sink.send(frame(5, 10), Lane::Control).await);
-    let received = sound("and a frame comes", device.source.receive().await);
-    assert_eq!(received, Some(frame(5, 10)));
-}
-
-async fn dropping_a_link_unblocks_who_waits(transport: &dyn Transport, most: usize) {
-    let mut listener = listen(transport).await;
-    let (device, mut server) = link(transport, listener.as_mut()).await;
-    let reader = tokio::spawn(async move { server.source.receive().await });
-    sleep(Duration::from_millis(50)).await;
-    drop(device);
-    let ended = finished("a dropped link unblocks the reader", reader).await;
-    assert!(matches!(ended, Ok(None) | Err(_)), "nothing was sent: {ended:?}");
-
-    let (device, server) = link(transport, listener.as_mut()).await;
-    let (frame, count) = flood(most);
-    let (sent, writer) = write(device.sink, frame, count);
-    standstill(&sent).await;
-    drop(server);
-    let ended = finished("a dropped link unblocks the writer", writer).await;
-    assert!(ended.is_err(), "what nobody will read is not sent");
-}
-
-async fn links_do_not_mix(transport: &dyn Transport) {
-    const LINKS: u64 = 3;
-    let mut listener = listen(transport).await;
-    let server = tokio::spawn(async move {
-        let mut echoes = Vec::new();
-        for _ in 0..LINKS {
-            let mut link = sound("it accepts", listener.accept().await);
-            echoes.push(tokio::spawn(async move {
-                while let Some(frame) = sound("it receives", link.source.receive().await) {
-                    sound("it sends", link.sink.send(frame, Lane::Control).await);
-                }
-            }));
-        }
-        for echo in echoes {
-            finished("the echo ends", echo).await;
-        }
-    });
-    let mut links = Vec::new();
-    for _ in 0..LINKS {
-        links.push(sound("it connects", soon("connect", transport.connect()).await));
-    }
-    for round in 0..20 {
-        for (seed, link) in (0..).zip(&mut links) {
-            sound("it sends", link.sink.send(frame(seed, 50 + round), Lane::Control).await);
-        }
-        for (seed, link) in (0..).zip(&mut links) {
-            let echo = soon("the echo comes", link.source.receive()).await;
-            assert_eq!(sound("it receives", echo), Some(frame(seed, 50 + round)), "links mix");
-        }
-    }
-    drop(links);
-    finished("the server ends", server).await;
-}
-
-async fn a_second_listener_is_refused_and_a_later_one_is_not(transport: &dyn Transport) {
-    let first = listen(transport).await;
-    assert!(!first.address().is_empty(), "a listener says where it is");
-    let second = soon("listen", transport.listen()).await;
-    let is_refused = matches!(second, Err(TransportError::Address { action: "listen on", .. }));
-    assert!(is_refused, "an address has one listener");
-    drop(first);
-    let mut later = listen(transport).await;
-    link(transport, later.as_mut()).await;
-}
-
-async fn an_oversize_frame_is_refused_and_the_link_stays(transport: &dyn Transport, most: usize) {
-    let mut listener = listen(transport).await;
-    let (mut device, mut server) = link(transport, listener.as_mut()).await;
-    let refused = device.sink.send(frame(6, most + 1), Lane::Bulk).await;
-    let is_too_large = matches!(
-        refused,
-        Err(TransportError::TooLarge { bytes, limit })
-            if bytes == most as u64 + 1 && limit == most as u64
-    );
-    assert!(is_too_large, "a frame over the limit is refused: {refused:?}");
-    let (largest, writer) = (frame(6, most), write(device.sink, frame(6, most), 1).1);
-    let received = soon("the largest comes", server.source.receive()).await;
-    assert!(sound("it receives", received) == Some(largest), "the largest frame arrives");
-    sound("it is sent", finished("the writer ends", writer).await);
+/// Does `work` in a runtime that does not wait for what `work` leaves behind.
+fn in_runtime(work: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("there is no runtime: {error}"));
+    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
+    runtime.shutdown_background();
+    done.unwrap_or_else(|panic| resume_unwind(panic));
 }

@@ -1,6 +1,6 @@
 //! From one row to the rows of a payload: shapes are checked and errors get their place here, once.
 
-use mobillm_core::privacy::Cleared;
+use mobillm_core::privacy::ClearedRows;
 use mobillm_core::quantizer::{Payload, PayloadFormat, QuantizeError, Quantizer};
 
 /// A value that a row code cannot hold.
@@ -57,10 +57,10 @@ impl<C: RowCode> Quantizer for ByRow<C> {
         self.0.error_bound(row)
     }
 
-    fn encode_rows(&self, cleared: &Cleared, out: &mut [u8]) -> Result<(), QuantizeError> {
+    fn encode_rows(&self, cleared: ClearedRows<'_>, out: &mut [u8]) -> Result<(), QuantizeError> {
         let view = cleared.rows();
         let (rows, hidden) = view.dim();
-        #[expect(clippy::expect_used, reason = "`Cleared::rows` promises contiguous rows")]
+        #[expect(clippy::expect_used, reason = "`ClearedRows` promises contiguous rows")]
         let values = view.as_slice().expect("contiguous rows");
         let row_bytes = self.0.row_bytes(hidden);
         expect_length("the encoded rows", out.len(), rows, row_bytes, "bytes")?;
@@ -75,7 +75,7 @@ impl<C: RowCode> Quantizer for ByRow<C> {
                     row,
                     column,
                     value: values[column],
-                    expected,
+                    expected: expected.into(),
                 },
             )?;
         }

@@ -4,15 +4,8 @@ use mobillm_core::quantizer::QuantizerConfig;
 use mobillm_quantizers::{Fp4Config, Fp16Config, Int8Config, Nf4Config, NoneConfig};
 use mobillm_testkit::quantizer::conformance;
 
-#[test]
-fn none_conforms() {
-    conformance(&|| NoneConfig {}.build());
-}
-
-#[test]
-fn fp16_conforms() {
-    conformance(&|| Fp16Config {}.build());
-}
+mobillm_testkit::quantizer_conformance!(none, || NoneConfig {}.build());
+mobillm_testkit::quantizer_conformance!(fp16, || Fp16Config {}.build());
 
 /// Block sizes, the smallest, the usual and one above the tested rows, and double quantization.
 const OPTIONS: [(u16, bool); 4] = [(16, false), (64, false), (64, true), (1024, true)];

@@ -15,6 +15,7 @@ use crate::tokens;
 #[serde(deny_unknown_fields)]
 pub struct ChosenLayersConfig {
     /// The layers to tap, ascending: 0 is the embedding, i the output of layer i.
+    #[schemars(example = [2, 4, 6])]
     pub layers: Vec<usize>,
     /// Which tokens of these layers.
     #[serde(default = "tokens::default")]

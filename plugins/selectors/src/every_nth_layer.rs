@@ -17,6 +17,7 @@ use crate::tokens;
 #[serde(deny_unknown_fields)]
 pub struct EveryNthLayerConfig {
     /// How many layers there are from one tap to the next.
+    #[schemars(example = 2)]
     pub n: NonZeroUsize,
     /// Which tokens of these layers, and which layers are counted.
     #[serde(default = "tokens::default")]

@@ -116,10 +116,7 @@ mod tests {
         selector.select(&Tap { layer: 2, hidden: hidden.view(), lengths }, Vec::new()).unwrap()
     }
 
-    #[test]
-    fn it_is_a_selector() {
-        mobillm_testkit::selector::conformance(&LossTokensConfig {});
-    }
+    mobillm_testkit::selector_conformance!(LossTokensConfig {});
 
     #[test]
     fn it_has_no_options_and_taps_every_layer() {

@@ -179,7 +179,6 @@ impl Drop for InMemoryListener {
 mod tests {
     use std::time::Duration;
 
-    use mobillm_testkit::transport::{Limits, conformance};
     use tokio::time::timeout;
 
     use super::*;
@@ -188,10 +187,7 @@ mod tests {
         InMemoryConfig::default().build()
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn it_is_a_transport() {
-        conformance(transport, Limits { max_frame_bytes: None }).await;
-    }
+    mobillm_testkit::transport_conformance!(transport);
 
     #[tokio::test]
     async fn a_frame_is_not_copied() {

@@ -16,6 +16,7 @@ use crate::transport::Tcp;
 pub struct TcpConfig {
     /// Where the server listens, such as "127.0.0.1:7340". Only loopback addresses: frames are not
     /// encrypted. With port 0 the system chooses a port, which the server then prints.
+    #[schemars(example = &"127.0.0.1:7340")]
     pub address: String,
     /// Bytes of the largest frame that is sent or taken.
     #[serde(default = "default_max_frame_bytes")]

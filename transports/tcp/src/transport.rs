@@ -150,7 +150,6 @@ impl Listener for TcpListening {
 #[cfg(test)]
 mod tests {
     use mobillm_core::transport::{Lane, TransportConfig};
-    use mobillm_testkit::transport::{Limits, conformance};
 
     use super::*;
 
@@ -162,13 +161,13 @@ mod tests {
         config(address).build().connect().await.err().unwrap().to_string()
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn it_is_a_transport() {
-        let limit = 4 << 20;
-        let config = TcpConfig { max_frame_bytes: limit, ..config("127.0.0.1:0") };
-        let limits = Limits { max_frame_bytes: Some(limit as usize) };
-        conformance(|| config.build(), limits).await;
-    }
+    const LIMIT: u32 = 4 << 20;
+
+    mobillm_testkit::transport_conformance!(
+        conformance,
+        || TcpConfig { max_frame_bytes: LIMIT, ..config("127.0.0.1:0") }.build(),
+        mobillm_testkit::transport::Limits { max_frame_bytes: Some(LIMIT as usize) },
+    );
 
     #[tokio::test]
     async fn a_device_waits_for_its_server() {

@@ -14,6 +14,7 @@ mod compare;
 mod device_vs_peft;
 mod figure;
 mod pipeline;
+mod plugins;
 mod program;
 mod quantizers;
 mod quickstart;
@@ -61,6 +62,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "device-vs-peft",
         about: "a device with a language model against PyTorch and PEFT: speed, memory, answers",
         run: device_vs_peft::run,
+    },
+    Benchmark {
+        name: "plugins",
+        about: "a call through a plugin's door, the program's start, a new plugin from nothing",
+        run: plugins::run,
     },
     #[cfg(target_os = "linux")]
     Benchmark {

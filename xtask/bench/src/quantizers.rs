@@ -154,7 +154,8 @@ fn time(repeats: u32, mut call: impl FnMut() -> Result<(), Error>) -> Result<Dur
     Ok(start.elapsed() / repeats)
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+/// The one in the middle.
+pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
 }
@@ -169,7 +170,7 @@ impl PrivacyPolicy for Open {
 }
 
 /// Rows of bell-shaped values with a few dominant channels, as hidden states have them.
-fn cleared(rows: usize) -> Result<Cleared, Error> {
+pub fn cleared(rows: usize) -> Result<Cleared, Error> {
     let mut state = 0x9e37_79b9_u32;
     let mut uniform = || {
         state ^= state << 13;

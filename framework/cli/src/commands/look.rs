@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use mobillm::Stop;
 use mobillm::assembly::Assembly;
 use mobillm::config::Loaded;
 use mobillm::egress::Egress;
@@ -10,28 +11,29 @@ use serde_json::{Value, json};
 
 use super::train::load;
 use super::{Outcome, print};
-use crate::arguments::{Arguments, ConfigArguments, InspectArguments, Part};
+use crate::arguments::{Arguments, ConfigArguments, Format, InspectArguments, Part};
+use crate::hang;
 use crate::machine::environment;
 use crate::watcher::Watcher;
 
 pub(super) fn inspect(arguments: &Arguments, inspect: &InspectArguments) -> Outcome {
     let environment = environment()?;
     let loaded = load(&inspect.config, &environment)?;
+    hang::mind(&loaded, &Stop::default())?;
+    let json = arguments.json || inspect.format == Format::Json;
     if inspect.part == Part::Config {
-        return print(arguments.json, loaded.resolved(), || loaded.to_toml().to_owned());
+        return print(json, loaded.resolved(), || loaded.to_toml().to_owned());
     }
     let assembly = Assembly::new(&loaded, &environment)?;
     match inspect.part {
         Part::Egress => {
             let leaving = assembly.egress();
-            print(arguments.json, &leaving, || egress(&leaving))
+            print(json, &leaving, || egress(&leaving))
         }
-        Part::Assembly => {
-            print(arguments.json, &assembly.describe(), || describe(&assembly.describe()))
-        }
+        Part::Assembly => print(json, &assembly.describe(), || describe(&assembly.describe())),
         _ => {
             let all = json!({ "config": loaded.resolved(), "assembly": assembly.describe() });
-            print(arguments.json, &all, || whole(&loaded, &assembly))
+            print(json, &all, || whole(&loaded, &assembly))
         }
     }
 }
@@ -122,8 +124,9 @@ fn egress(egress: &Egress) -> String {
 pub(super) fn check(arguments: &Arguments, config: &ConfigArguments) -> Outcome {
     let environment = environment()?;
     let loaded = load(config, &environment)?;
-    let assembly = Assembly::new(&loaded, &environment)?;
     let watcher = Watcher::new(true);
+    hang::mind(&loaded, &watcher.watch().stop)?;
+    let assembly = Assembly::new(&loaded, &environment)?;
     let prepared = prepare_data(&loaded, &environment, &assembly, &watcher.watch())?;
     print(arguments.json, &prepared.report, || {
         let warnings: String = prepared

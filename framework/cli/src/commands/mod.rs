@@ -3,6 +3,9 @@
 mod compare;
 mod fetch;
 mod look;
+mod plugins;
+mod schema;
+mod shell;
 mod train;
 mod r#use;
 
@@ -13,6 +16,7 @@ use serde::Serialize;
 use crate::CommandError;
 use crate::arguments::{Arguments, Command};
 
+pub(crate) use plugins::{NewError, Report, Verdict};
 pub(crate) use train::config_name;
 
 type Outcome = Result<(), CommandError>;
@@ -28,7 +32,11 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Outcome {
         Command::Import(import) => fetch::import(arguments, import),
         Command::Inspect(inspect) => look::inspect(arguments, inspect),
         Command::Check(config) => look::check(arguments, config),
+        Command::Schema(schema) => schema::schema(arguments, schema),
         Command::Pull(pull) => fetch::pull(arguments, pull),
+        Command::Plugins(plugins) => plugins::plugins(arguments, plugins),
+        Command::Completions { shell } => shell::completions(*shell),
+        Command::Man(man) => shell::man(arguments, man),
     }
 }
 

@@ -13,9 +13,9 @@ use super::{Outcome, print};
 use crate::arguments::{
     Arguments, ConfigArguments, DeviceArguments, RunArguments, ServerArguments,
 };
-use crate::display;
 use crate::machine::environment;
 use crate::watcher::Watcher;
+use crate::{display, hang};
 
 pub(super) fn run(arguments: &Arguments, run: &RunArguments) -> Outcome {
     train(arguments, run, false, |loaded, environment, options, watch| {
@@ -44,6 +44,7 @@ fn train(
     let out = run.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&variant));
     let options = RunOptions { out, variant, fresh: run.fresh, leave };
     let watcher = Watcher::of_run(arguments.quiet)?;
+    hang::mind(&loaded, &watcher.watch().stop)?;
     let summary = how(&loaded, &environment, &options, &watcher.watch())
         .inspect_err(|error| note_stop(error, &watcher))?;
     let comparison = summary.as_ref().map(|summary| of_one(&loaded, &options, summary));
@@ -80,6 +81,7 @@ pub(super) fn server(arguments: &Arguments, server: &ServerArguments) -> Outcome
     let name = format!("{}-server", config_name(&server.config.config));
     let out = server.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     let watcher = Watcher::of_run(arguments.quiet)?;
+    hang::mind(&loaded, &watcher.watch().stop)?;
     pipeline::server(&loaded, &out, &watcher.watch())
         .inspect_err(|error| note_stop(error, &watcher))?;
     watcher.line("the run is finished");

@@ -2,20 +2,23 @@
 
 use std::io::{BufRead, Write, stdin, stdout};
 
+use mobillm::Stop;
 use mobillm::trained::{Answer, Trained};
 
 use super::{Outcome, print};
-use crate::CommandError;
 use crate::arguments::{Arguments, EvalArguments, PredictArguments};
-use crate::display;
 use crate::machine::environment;
 use crate::watcher::{Watcher, say};
+use crate::{CommandError, display, hang};
 
 /// Lines of stdin that are answered together.
 const LINES: usize = 256;
 
 pub(super) fn predict(arguments: &Arguments, predict: &PredictArguments) -> Outcome {
-    let mut trained = Trained::open(&predict.run, &environment()?)?;
+    let environment = environment()?;
+    let loaded = Trained::config(&predict.run, &environment)?;
+    hang::mind(&loaded, &Stop::default())?;
+    let mut trained = Trained::of(&predict.run, &loaded, &environment)?;
     let mut answer = |texts: &[(usize, String)]| {
         let pair = predict.pair.as_deref();
         answer(arguments, &mut trained, texts, pair)
@@ -77,8 +80,11 @@ fn line(text: &str, answer: &Answer) -> String {
 }
 
 pub(super) fn eval(arguments: &Arguments, eval: &EvalArguments) -> Outcome {
-    let mut trained = Trained::open(&eval.run, &environment()?)?;
+    let environment = environment()?;
+    let loaded = Trained::config(&eval.run, &environment)?;
     let watcher = Watcher::of_run(arguments.quiet)?;
+    hang::mind(&loaded, &watcher.watch().stop)?;
+    let mut trained = Trained::of(&eval.run, &loaded, &environment)?;
     let scores = trained.evaluate(&eval.file, &watcher.watch())?;
     print(arguments.json, &scores, || display::scores(&scores))
 }

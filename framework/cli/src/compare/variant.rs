@@ -12,8 +12,9 @@ use mobillm::run::file::replace;
 use mobillm::{Environment, RunError, Stop};
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
+use mobillm_plugin::Manifest;
 use mobillm_report::Machine;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::CommandError;
 use crate::commands::config_name;
@@ -97,7 +98,9 @@ impl Variant {
             .to_absolute_toml()
             .map_err(RunError::file("make absolute the paths of", config))?;
         let unseeded = with_seed(loaded.resolved(), 0);
-        let fingerprint = fingerprint(&unseeded, data, assembly.info.bundle, &Machine::here());
+        let plugins = loaded.libraries();
+        let fingerprint =
+            fingerprint(&unseeded, data, assembly.info.bundle, &plugins, &Machine::here());
         Ok(Self { name: config_name(config), loopback, loaded, toml, data, fingerprint })
     }
 
@@ -184,10 +187,14 @@ fn fingerprint(
     config: &Value,
     data: Fingerprint,
     bundle: Fingerprint,
+    plugins: &[Manifest],
     Machine { cores, os, cpu }: &Machine,
 ) -> Fingerprint {
     let version = env!("CARGO_PKG_VERSION");
-    let all = format!("{config}\n{data}\n{bundle}\nmobillm {version}\n{cores}\n{os}\n{cpu}");
+    let mut all = format!("{config}\n{data}\n{bundle}\nmobillm {version}\n{cores}\n{os}\n{cpu}");
+    if !plugins.is_empty() {
+        all += &format!("\n{}", json!(plugins));
+    }
     Fingerprint::of(all.as_bytes())
 }
 
@@ -216,8 +223,6 @@ fn listens(key: &str, address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -234,14 +239,36 @@ mod tests {
         let [data, bundle] = ["data", "bundle"].map(|name| Fingerprint::of(name.as_bytes()));
         let config = Value::from("a config");
         let here = Machine { cores: 2, os: "linux".into(), cpu: "a CPU".into() };
+        let plugin = Manifest {
+            name: "acme-codes".into(),
+            version: "0.1.0".into(),
+            abi: "1.0".into(),
+            slots: BTreeSet::new(),
+            sha256: Some(data),
+        };
+        let rebuilt = Manifest { sha256: Some(bundle), ..plugin.clone() };
         let folders = [
-            fingerprint(&config, data, bundle, &here),
-            fingerprint(&Value::from("another"), data, bundle, &here),
-            fingerprint(&config, bundle, bundle, &here),
-            fingerprint(&config, data, data, &here),
-            fingerprint(&config, data, bundle, &Machine { cores: 4, ..here.clone() }),
-            fingerprint(&config, data, bundle, &Machine { os: "macos".into(), ..here.clone() }),
-            fingerprint(&config, data, bundle, &Machine { cpu: "another".into(), ..here.clone() }),
+            fingerprint(&config, data, bundle, &[], &here),
+            fingerprint(&Value::from("another"), data, bundle, &[], &here),
+            fingerprint(&config, bundle, bundle, &[], &here),
+            fingerprint(&config, data, data, &[], &here),
+            fingerprint(&config, data, bundle, &[plugin], &here),
+            fingerprint(&config, data, bundle, &[rebuilt], &here),
+            fingerprint(&config, data, bundle, &[], &Machine { cores: 4, ..here.clone() }),
+            fingerprint(
+                &config,
+                data,
+                bundle,
+                &[],
+                &Machine { os: "macos".into(), ..here.clone() },
+            ),
+            fingerprint(
+                &config,
+                data,
+                bundle,
+                &[],
+                &Machine { cpu: "other".into(), ..here.clone() },
+            ),
         ];
         let distinct: BTreeSet<String> = folders.iter().map(Fingerprint::short).collect();
         assert_eq!(distinct.len(), folders.len());

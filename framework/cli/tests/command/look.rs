@@ -26,6 +26,31 @@ fn inspect_shows_what_a_config_amounts_to() {
 }
 
 #[test]
+fn what_inspect_says_is_the_same_on_every_machine() {
+    let inspect =
+        |setup: &Setup, format: &str| setup.succeeds(&["inspect", "toy.toml", "--format", format]);
+    // In another folder, and called from a third one.
+    let (setup, other) = (Setup::new(), Setup::new());
+    for format in ["text", "json"] {
+        let said = inspect(&setup, format);
+        assert_eq!(inspect(&other, format), said);
+        let config = setup.path("toy.toml");
+        let config = config.to_str().unwrap();
+        assert_eq!(other.succeeds(&["inspect", config, "--format", format]), said);
+        for path in [setup.path(""), other.path("")] {
+            assert!(
+                !said.contains(path.to_str().unwrap()),
+                "a path of this machine is in:\n{said}"
+            );
+        }
+    }
+    let json = inspect(&setup, "json");
+    assert_eq!(setup.succeeds(&["inspect", "toy.toml", "--json"]), json);
+    insta::assert_snapshot!("inspect_text", inspect(&setup, "text"));
+    insta::assert_snapshot!("inspect_json", json);
+}
+
+#[test]
 fn what_inspect_prints_is_a_config_again() {
     let setup = Setup::new();
     let config = setup.succeeds(&["inspect", "toy.toml", "--part", "config"]);
@@ -45,6 +70,25 @@ fn check_describes_the_data() {
     assert_eq!(json["data"]["train_file"]["rows"], 60);
     assert!(json["train_tokens"]["longest"].as_u64() > Some(3));
     assert!(!setup.path("runs").exists(), "check writes nothing");
+}
+
+#[test]
+fn the_schema_and_the_reference_are_printed() {
+    let setup = Setup::new();
+    let schema = setup.json(&["schema"]);
+    assert_eq!(schema["properties"]["device"]["$ref"], "#/$defs/DeviceConfig");
+    assert_eq!(setup.json(&["schema", "--json"]), schema);
+    let reference = setup.succeeds(&["schema", "--reference"]);
+    assert!(
+        reference.starts_with("# Options\n") && reference.contains("\n### `nf4`\n"),
+        "{reference}"
+    );
+    let components = setup.json(&["schema", "--reference", "--json"]);
+    let nf4 = components.as_array().unwrap().iter().find(|component| component["tag"] == "nf4");
+    assert_eq!(nf4.unwrap()["options"][0]["key"], "block");
+    // A config's mistakes do not keep an editor from completing it.
+    setup.write("wrong.toml", "schema = 1\n[device]\nquantizer = 3\n");
+    assert_eq!(setup.json(&["schema", "wrong.toml"]), schema);
 }
 
 #[test]

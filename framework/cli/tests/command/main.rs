@@ -3,20 +3,25 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod begin;
 mod bundles;
 mod cached;
 mod compare;
 mod data;
 mod disk;
+mod guides;
+mod laws;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod look;
 mod misfits;
 mod pae;
+mod plugins;
 mod processes;
 mod pull;
 mod run;
 mod setup;
+mod shell;
 mod signals;
 mod store;
 mod streams;

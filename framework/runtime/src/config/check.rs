@@ -23,13 +23,16 @@ pub(super) struct Checked {
     pub mistakes: Vec<Mistake>,
     /// Key paths of the options that plugins marked as files.
     pub files: Vec<String>,
+    /// Key paths and slots of the components that come from a dynamic library. What such a component has in its
+    /// options goes there as it is, components too.
+    pub dynamic: Vec<(String, Slot)>,
 }
 
 /// Puts implied components and tables into `tree` and checks it.
 pub(super) fn check(tree: &mut Node, registry: &Registry) -> Checked {
     let skeleton = schema::skeleton();
-    let found = Checked { mistakes: Vec::new(), files: Vec::new() };
-    let mut checker = Checker { registry, skeleton: &skeleton, found };
+    let found = Checked { mistakes: Vec::new(), files: Vec::new(), dynamic: Vec::new() };
+    let mut checker = Checker { registry, skeleton: &skeleton, in_dynamic: false, found };
     checker.options(tree, &skeleton, "");
     checker.found
 }
@@ -37,6 +40,8 @@ pub(super) fn check(tree: &mut Node, registry: &Registry) -> Checked {
 struct Checker<'a> {
     registry: &'a Registry,
     skeleton: &'a Value,
+    /// Whether these are options of a component that comes from a dynamic library.
+    in_dynamic: bool,
     found: Checked,
 }
 
@@ -79,8 +84,14 @@ impl Checker<'_> {
                 }
             }
             Content::Table(table) => {
+                let schema = schema.chosen(|tag| table.get(tag)?.as_str());
                 for key in schema.names() {
-                    if let Some(value) = schema.implied(key) {
+                    // Serde fills in the others, but for a component whose config twin is not here.
+                    let default = match self.in_dynamic {
+                        true => schema.member_keyword(key, "default"),
+                        false => schema.implied(key),
+                    };
+                    if let Some(value) = default {
                         let implied = || Node::implied(value, &node.key);
                         table.entry(key.to_owned()).or_insert_with(implied);
                     }
@@ -118,11 +129,20 @@ impl Checker<'_> {
             return self.wrong_choice(tag, &path_of_type, &tags);
         };
         match registry.entry(slot, name) {
-            Some(entry) => self.options(node, &schema::options(entry), path),
+            Some(entry) => {
+                let outside = !self.in_dynamic;
+                if entry.loaded && outside {
+                    self.found.dynamic.push((path.to_owned(), slot));
+                }
+                self.in_dynamic |= entry.loaded;
+                self.options(node, &schema::options(entry), path);
+                self.in_dynamic &= !outside;
+            }
             None => {
                 let message = format!("this program has no {slot} `{name}`");
-                let built_in = || "others must be built in (cargo features)".to_owned();
-                let help = did_you_mean(meant(name, tags)).or_else(|| Some(built_in()));
+                let others =
+                    "others must be built in (cargo features) or loaded (`[plugins] load`)";
+                let help = did_you_mean(meant(name, tags)).or_else(|| Some(others.to_owned()));
                 let diagnostic = Diagnostic::new(path_of_type, message).expected(known);
                 self.report_value(tag, Diagnostic { help, ..diagnostic });
             }
@@ -227,9 +247,18 @@ impl Checker<'_> {
         }
         let expected = expected(at.schema).or_else(|| Some(error.to_string()));
         let choices = at.schema.choices().unwrap_or_default();
-        let help = value.as_str().and_then(|written| did_you_mean(meant(written, choices)));
+        let help = value.as_str().and_then(|written| match at.schema.slot() {
+            Some(slot) => self.as_table(slot, written),
+            None => did_you_mean(meant(written, choices)),
+        });
         let diagnostic = Diagnostic::new(at.path.as_ref(), format!("got {}", found(value)));
         self.report_value(at.node, Diagnostic { expected, help, ..diagnostic });
+    }
+
+    /// How a plugin is written of which there is only the `tag`.
+    fn as_table(&self, slot: Slot, tag: &str) -> Option<String> {
+        let known = self.registry.of(slot).map(|entry| entry.tag);
+        meant(tag, known).map(|tag| format!("write {{ type = \"{tag}\" }}"))
     }
 
     fn report(&mut self, node: &Node, diagnostic: Diagnostic) {
@@ -274,13 +303,7 @@ struct Instance<'a> {
 impl Instance<'_> {
     /// Of alternatives that a tag tells apart, the one that was chosen.
     fn chosen(&self) -> Subschema<'_> {
-        let branch = || {
-            let (tag, values) = self.schema.tagged()?;
-            let chosen = self.node.child(tag)?.as_str()?;
-            let index = values.iter().position(|value| *value == chosen)?;
-            self.schema.branches()?.get(index).copied()
-        };
-        branch().unwrap_or(self.schema)
+        self.schema.chosen(|tag| self.node.child(tag)?.as_str())
     }
 
     /// What stands at `segments` below, as far as there is something.

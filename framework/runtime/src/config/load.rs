@@ -5,19 +5,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mobillm_core::diagnostic::Diagnostic;
-use mobillm_core::registry::Registry;
+use mobillm_core::registry::{Entry, Registry, Slot};
+use mobillm_plugin::{Library, Manifest};
 use serde_json::{Map, Value, json};
 
+use super::check::{self, Checked};
 use super::errors::{ConfigErrors, Mistake};
+use super::plugins::{self, Plugins};
 use super::source::{Place, Source};
 use super::tree::{Node, keys};
-use super::{Config, SCHEMA, check, layers};
+use super::{Config, SCHEMA, layers};
 
 /// Keys whose value is a path relative to its file, or `pull:NAME`.
 const LOCATIONS: [&str; 3] = ["task.train", "task.held_out", "device.bundle"];
 
 impl Config {
     /// Reads the file `path`, lays it over its bases and each of `sets` (`a.b=c`) over the result.
+    ///
+    /// A config names code to run: the libraries of its `[plugins] load` are loaded before the rest of it is checked,
+    /// and a library that is loaded has all rights of this process. Load no config that you would not run as a program.
     ///
     /// # Errors
     /// With everything that is wrong in any of them.
@@ -69,13 +75,14 @@ fn assemble(
     if let Some(over) = over {
         tree = tree.overlaid(over);
     }
-    let checked = check::check(&mut tree, registry);
-    mistakes.extend(checked.mistakes);
+    let plugins = Plugins::of_tree(&tree, registry, &mut mistakes);
+    let mut checked = check::check(&mut tree, &plugins.registry);
+    mistakes.append(&mut checked.mistakes);
     mistakes.extend(LOCATIONS.iter().filter_map(|key| check_location(&tree, key)));
     if !mistakes.is_empty() {
         return Err(ConfigErrors::new(name, mistakes));
     }
-    finish(name, tree, checked.files)
+    finish(name, tree, checked, plugins)
 }
 
 /// `pull:` and empty names would otherwise fail only once they are fetched or opened.
@@ -89,7 +96,13 @@ fn check_location(tree: &Node, key: &str) -> Option<Mistake> {
 }
 
 /// Deserializes a tree that its schemas accept. What they cannot express is found here.
-fn finish(name: &str, tree: Node, files: Vec<String>) -> Result<Loaded, ConfigErrors> {
+fn finish(
+    name: &str,
+    tree: Node,
+    checked: Checked,
+    plugins: Plugins,
+) -> Result<Loaded, ConfigErrors> {
+    let Checked { files, dynamic, .. } = checked;
     let wrong = |path: &str, message: String| {
         ConfigErrors::new(name, vec![placed(&tree, Diagnostic::new(path, message))])
     };
@@ -97,6 +110,11 @@ fn finish(name: &str, tree: Node, files: Vec<String>) -> Result<Loaded, ConfigEr
     for key in &files {
         replace_path(&mut written, key, |path| Ok(tree.nearest(key).at.folder().join(path)))
             .map_err(|error| wrong(key, error.to_string()))?;
+    }
+    for (key, slot) in &dynamic {
+        if let Some(component) = written.pointer_mut(&pointer(key)) {
+            plugins::wrap(component, *slot, &plugins.registry);
+        }
     }
     let config: Config = serde_path_to_error::deserialize(written)
         .map_err(|error| wrong(&error.path().to_string(), error.inner().to_string()))?;
@@ -107,6 +125,11 @@ fn finish(name: &str, tree: Node, files: Vec<String>) -> Result<Loaded, ConfigEr
     }
     let unsayable = |message: String| wrong("config", message);
     let mut resolved = resolved(&config).map_err(|error| unsayable(error.to_string()))?;
+    for component in dynamic.iter().map(|(key, _)| pointer(key)) {
+        if let Some(component) = resolved.pointer_mut(&component) {
+            plugins::unwrap(component);
+        }
+    }
     for key in &files {
         if let (Some(value), Some(written)) =
             (resolved.pointer_mut(&pointer(key)), tree.nearest(key).as_str())
@@ -115,7 +138,7 @@ fn finish(name: &str, tree: Node, files: Vec<String>) -> Result<Loaded, ConfigEr
         }
     }
     let toml = toml::to_string_pretty(&resolved).map_err(|error| unsayable(error.to_string()))?;
-    Ok(Loaded { config, resolved, toml, tree, files, name: name.to_owned() })
+    Ok(Loaded { config, plugins, resolved, toml, tree, files, dynamic, name: name.to_owned() })
 }
 
 /// The JSON pointer of a key path.
@@ -182,14 +205,36 @@ pub enum Location {
 pub struct Loaded {
     /// The config.
     pub config: Config,
+    /// The plugins that it may name, those that it has loaded among them.
+    pub plugins: Plugins,
     name: String,
     resolved: Value,
     toml: String,
     tree: Node,
     files: Vec<String>,
+    /// Key paths and slots of the components that come from a dynamic library.
+    dynamic: Vec<(String, Slot)>,
 }
 
 impl Loaded {
+    /// The plugin that fills `slot` at `key` (`device.quantizer`).
+    pub fn component(&self, key: &str, slot: Slot) -> Option<&Entry> {
+        let tag = self.resolved.pointer(&format!("{}/type", pointer(key)))?.as_str()?;
+        self.plugins.registry.entry(slot, tag)
+    }
+
+    /// What the dynamic libraries are that components of this config come from, by name.
+    pub fn libraries(&self) -> Vec<Manifest> {
+        let library = |(key, slot): &(String, Slot)| {
+            Library::having(*slot, self.component(key, *slot)?.tag).map(|found| &found.manifest)
+        };
+        let mut manifests: Vec<Manifest> =
+            self.dynamic.iter().filter_map(library).cloned().collect();
+        manifests.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        manifests.dedup();
+        manifests
+    }
+
     /// The config with all defaults filled in, `schema` first, tables in a fixed order.
     pub fn resolved(&self) -> &Value {
         &self.resolved

@@ -13,14 +13,18 @@
 //! [device]
 //! bundle = "pull:minilm"
 //! quantizer = { type = "nf4", block = 64 }    # a component: `type` names a plugin
+//!
+//! [plugins]
+//! load = ["libacme_codes.so"]     # optional: dynamic libraries whose plugins may be named, too
 //! ```
 //!
 //! [`Config::load`] reads a file, lays it over its bases, lays every `--set a.b=c` over that, fills in
 //! what nobody wrote and returns a [`Loaded`], or else [`ConfigErrors`]: *all* mistakes, each with
-//! file, line, key path and what was expected. Nothing is opened but the config files themselves.
+//! file, line, key path and what was expected. Nothing is opened but the config files themselves and the
+//! libraries that they name.
 //!
 //! How it works, a file each: a text becomes a `tree` in which every value knows its place; `layers`
-//! are laid over each other; `check` holds the tree against the JSON `schema` of these structs and of
+//! are laid over each other; `plugins` are loaded; `check` holds the tree against the JSON `schema` of these structs and of
 //! each plugin; `load` deserializes what is left. Checks that need the model's dimensions come later,
 //! in the assembly, which reports through [`Loaded::errors`] in the same form.
 
@@ -29,6 +33,8 @@ mod errors;
 mod expected;
 mod layers;
 mod load;
+mod plugins;
+pub mod reference;
 mod schema;
 mod source;
 #[cfg(test)]
@@ -51,6 +57,7 @@ use serde::{Deserialize, Serialize};
 
 pub use errors::{ConfigErrors, Mistake};
 pub use load::{Loaded, Location};
+pub use plugins::{Plugins, PluginsConfig};
 pub use schema::{PATH_KEYWORD, SLOT_KEYWORD, schema};
 pub use source::Place;
 
@@ -65,6 +72,10 @@ const KNOWN_SCHEMAS: [u64; 1] = [SCHEMA];
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["task", "device"]))]
 pub struct Config {
+    /// What is loaded beside what is linked in.
+    #[serde(default, skip_serializing_if = "PluginsConfig::is_default")]
+    #[schemars(extend("default" = {}))]
+    pub plugins: PluginsConfig,
     /// What is learnt and from which rows.
     pub task: TaskConfig,
     /// The frozen model and what leaves the device.

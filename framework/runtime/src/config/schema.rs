@@ -1,5 +1,7 @@
 //! JSON schemas of configs: what the program checks with, and what editors complete with.
 
+use std::collections::BTreeMap;
+
 use mobillm_core::registry::{Entry, Registry, Slot};
 use schemars::{Schema, SchemaGenerator, json_schema, schema_for};
 use serde_json::{Map, Value, json};
@@ -23,7 +25,7 @@ pub const SLOT_KEYWORD: &str = "x-mobillm-slot";
 /// ```
 pub const PATH_KEYWORD: &str = "x-mobillm-path";
 
-const SLOTS: [Slot; 6] = [
+pub(super) const SLOTS: [Slot; 6] = [
     Slot::Backbone,
     Slot::Selector,
     Slot::PrivacyPolicy,
@@ -180,11 +182,21 @@ impl<'a> Subschema<'a> {
             .or_else(|| self.branches()?.into_iter().find_map(|branch| branch.child(key)))
     }
 
+    /// Whether the member `key` must be there.
+    pub fn requires(self, key: &str) -> bool {
+        let required = self.keyword("required").and_then(Value::as_array);
+        required.is_some_and(|keys| keys.iter().any(|required| required == key))
+    }
+
+    /// A keyword of the member `key`: what stands beside its `$ref` counts before what that says.
+    pub fn member_keyword(self, key: &str, name: &str) -> Option<&'a Value> {
+        let member = self.keyword("properties")?.get(key)?;
+        member.get(name).or_else(|| self.step(member).keyword(name))
+    }
+
     /// The object that stands for member `key` if nobody writes one.
     pub fn implied(self, key: &str) -> Option<&'a Value> {
-        let member = self.keyword("properties")?.get(key)?;
-        let beside = member.get("default").or_else(|| self.step(member).keyword("default"));
-        beside.filter(|value| value.is_object())
+        self.member_keyword(key, "default").filter(|value| value.is_object())
     }
 
     /// The alternatives of an `anyOf` or `oneOf`.
@@ -201,6 +213,17 @@ impl<'a> Subschema<'a> {
         let values: Option<Vec<_>> =
             branches.into_iter().map(|branch| value(branch, tag)).collect();
         Some((tag, values?))
+    }
+
+    /// Of alternatives that a tag tells apart, the one that `value` of the tag chooses.
+    pub fn chosen<'v>(self, value: impl FnOnce(&str) -> Option<&'v str>) -> Self {
+        let branch = || {
+            let (tag, values) = self.tagged()?;
+            let chosen = value(tag)?;
+            let index = values.iter().position(|value| *value == chosen)?;
+            self.branches()?.get(index).copied()
+        };
+        branch().unwrap_or(self)
     }
 
     /// The strings that are allowed here, if only certain ones are.
@@ -238,22 +261,22 @@ pub fn schema(registry: &Registry) -> Value {
     schema["title"] = json!("mobillm config");
     schema["description"] = json!("A run of mobillm, or a layer over the config that it extends.");
     schema["required"] = json!(["schema"]);
-    let own = json!({
-        "schema": {
-            "description": "Version of the config's layout.",
-            "const": SCHEMA,
-        },
-        "extends": {
-            "description": "A config that this one is laid over, relative to this file. Tables are \
-                merged; lists and values replace; another `type` drops the options of the old one.",
-            "type": "string",
-        },
-    });
-    if let (Some(properties), Value::Object(own)) = (schema["properties"].as_object_mut(), own) {
-        let tables = std::mem::replace(properties, own);
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        let tables = std::mem::replace(properties, keys_of_a_file());
         properties.extend(tables);
     }
     schema
+}
+
+/// What a file may have beside its tables. It is not part of the config that comes of it.
+pub(super) fn keys_of_a_file() -> Map<String, Value> {
+    let version = json!({ "description": "Version of the config's layout.", "const": SCHEMA });
+    let base = json!({
+        "description": "A config that this one is laid over, relative to this file. Tables are \
+            merged; lists and values replace; another `type` drops the options of the old one.",
+        "type": "string",
+    });
+    Map::from_iter([("schema".to_owned(), version), ("extends".to_owned(), base)])
 }
 
 fn definition_name(entry: &Entry) -> String {
@@ -261,18 +284,55 @@ fn definition_name(entry: &Entry) -> String {
 }
 
 /// A component of `slot`: its `type` decides which options it has.
+///
+/// Editors for TOML (taplo) complete from `properties` and not from `if` and `then`, and from nothing
+/// beside an `allOf`. So all options stand in one table for them, and a chain of cases checks.
 fn one_of_the_plugins(registry: &Registry, slot: Slot) -> Value {
     let tags: Vec<&str> = registry.of(slot).map(|entry| entry.tag).collect();
-    let cases: Vec<Value> = registry
-        .of(slot)
-        .map(|entry| {
-            json!({
-                "if": { "required": ["type"], "properties": { "type": { "const": entry.tag } } },
-                "then": { "$ref": format!("#/$defs/{}", definition_name(entry)) },
-            })
-        })
-        .collect();
-    json!({ "type": "object", "properties": { "type": { "enum": tags } }, "allOf": cases })
+    let mut component = json!({ "type": "object", "properties": { "type": { "enum": tags } } });
+    for (key, places) in options_of_all(registry, slot) {
+        let references: Vec<Value> =
+            places.into_iter().map(|place| json!({ "$ref": place })).collect();
+        component["properties"][key] = match references.as_slice() {
+            [one] => one.clone(),
+            _ => json!({ "anyOf": references }),
+        };
+    }
+    let entries: Vec<&Entry> = registry.of(slot).collect();
+    let cases = entries.into_iter().rev().fold(None, |other: Option<Value>, entry| {
+        let of_this_type = json!({ "type": { "const": entry.tag } });
+        let mut case = json!({
+            "if": { "required": ["type"], "properties": of_this_type },
+            "then": { "$ref": format!("#/$defs/{}", definition_name(entry)) },
+        });
+        if let Some(other) = other {
+            case["else"] = other;
+        }
+        Some(case)
+    });
+    if let (Some(component), Some(Value::Object(cases))) = (component.as_object_mut(), cases) {
+        component.extend(cases);
+    }
+    component
+}
+
+/// Every option that a plugin of `slot` has, with where its definitions stand; equal ones count once.
+fn options_of_all(registry: &Registry, slot: Slot) -> BTreeMap<String, Vec<String>> {
+    let mut seen: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for entry in registry.of(slot) {
+        let definition = definition(entry);
+        let options = definition["properties"].as_object().into_iter().flatten();
+        for (key, option) in options.filter(|(key, _)| *key != "type") {
+            let seen = seen.entry(key.clone()).or_default();
+            if !seen.contains(option) {
+                seen.push(option.clone());
+                let place = format!("#/$defs/{}/properties/{key}", definition_name(entry));
+                places.entry(key.clone()).or_default().push(place);
+            }
+        }
+    }
+    places
 }
 
 /// The options of a plugin with its `type`, its `$ref`s seen from the whole schema.
@@ -300,7 +360,8 @@ fn rebase(value: &mut Value, root: &str) {
     }
 }
 
-/// Drops `required` where keys may come from a base, and sends each slot to its definition.
+/// Drops `required`, for keys may come from a base, and sends each slot to its definition. A table of
+/// which a base says the `type` may fit several alternatives.
 fn relax(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(relax),
@@ -311,9 +372,13 @@ fn relax(value: &mut Value) {
             if let Some(Value::String(slot)) = members.remove(SLOT_KEYWORD) {
                 members.insert("$ref".into(), Value::from(format!("#/$defs/{slot}")));
             }
+            if !members.contains_key("anyOf")
+                && let Some(alternatives) = members.remove("oneOf")
+            {
+                members.insert("anyOf".into(), alternatives);
+            }
             for (key, member) in members.iter_mut() {
-                // Alternatives are told apart by what they require.
-                if !["if", "anyOf", "oneOf"].contains(&key.as_str()) {
+                if !["if", "not"].contains(&key.as_str()) {
                     relax(member);
                 }
             }

@@ -181,7 +181,7 @@ learning_rate = 0.1
          `nearest`, `stochastic`; did you mean `nearest`?",
         "config:13:64: device.quantizer.block: got `0`; expected a whole number from 1 to 4096",
         "config:14:11: device.privacy: got the string \"test.open\"; expected a table with a \
-         `type`, such as { type = \"labels\" }",
+         `type`, such as { type = \"labels\" }; write { type = \"test.open\" }",
         "config:15:34: device.predictor.batch: unknown key; did you mean `training.batch`?",
         "config:16:7: link.transport.address: missing; expected a string",
         "config:18:14: link.transport.limits.mtu: got `10000`; expected a whole number from 0 to \
@@ -250,7 +250,8 @@ fn a_schema_is_required_and_known() {
 fn a_missing_default_plugin_is_a_mistake() {
     let text = WHOLE.replace("quantizer =", "#");
     let expected = "config:7:2: device.quantizer.type: this program has no quantizer `nf4`; expected \
-                    one of `test.blocks`, `test.plain`; others must be built in (cargo features)";
+                    one of `test.blocks`, `test.plain`; others must be built in (cargo features) or \
+                    loaded (`[plugins] load`)";
     assert_eq!(mistakes(&text, &[]), [expected]);
     let empty = Config::from_toml(WHOLE, Path::new(""), &[], &Registry::new()).unwrap_err();
     assert!(lines(empty)[0].contains("expected no backbone, for this program has none"));

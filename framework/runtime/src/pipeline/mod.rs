@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
+use mobillm_core::registry::Slot;
 use mobillm_core::transport::{Transport, TransportError};
 use mobillm_task::schedule::Sizes;
 use mobillm_task::{Scores, TaskConfig, dataset};
@@ -135,6 +136,7 @@ impl<'a> DeviceSide<'a> {
                 .map_err(RunError::file("read again the config of", &options.variant))?,
             data: prepared.fingerprint,
             bundle: assembly.info.bundle,
+            plugins: loaded.libraries(),
         };
         let own_prior = prior(&assembly.objective, &prepared.train.truths);
         let folder = RunFolder::open(&options.out, work, own_prior, &toml)?;
@@ -152,6 +154,7 @@ impl<'a> DeviceSide<'a> {
     ) -> Result<Ended, RunError> {
         let Self { loaded, environment, assembly, prepared, .. } = self;
         let config = &loaded.config;
+        let policy = loaded.component("device.privacy", Slot::PrivacyPolicy);
         let own = assembly.own(folder.state.own_prior.clone());
         let path = match assembly.tap_path(config, environment, own) {
             Ok(path) => path,
@@ -173,7 +176,8 @@ impl<'a> DeviceSide<'a> {
             cached: config.server.store.caches(),
             leave: self.leave,
             path,
-            policy_tag: config.device.privacy.typetag_name(),
+            policy_tag: policy
+                .map_or_else(|| config.device.privacy.typetag_name(), |entry| entry.tag),
             quantizer: assembly.quantizer.clone(),
             predictor: &*config.device.predictor,
             micro_batch: config.device.micro_batch(),
@@ -218,12 +222,14 @@ pub fn prepare_data(
     prepare(dataset, &tokenizer, training.seed, sizes, watch)
 }
 
-/// Names a config whatever its transport: a server may come back at another address.
+/// Names a config whatever its transport, for a server may come back at another address, and wherever its plugins
+/// are, for these are known by what they are.
 fn fingerprint(toml: &str) -> io::Result<Fingerprint> {
     let mut config: toml::Table = toml.parse().map_err(io::Error::other)?;
     if let Some(link) = config.get_mut("link").and_then(toml::Value::as_table_mut) {
         link.remove("transport");
     }
+    config.remove("plugins");
     Ok(Fingerprint::of(config.to_string().as_bytes()))
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::sample::RunKey;
+use mobillm_plugin::Manifest;
 use mobillm_wire::handshake::RunId;
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +15,8 @@ use crate::run::file::{read_json, replace, replace_json, replace_secret_json};
 use crate::run::lock;
 use crate::run::summary::{DeviceSummary, EpochSummary, LinkSummary, ServerSummary, Summary};
 
-/// Version 1 had no `own_prior`; it is still read.
-const FORMAT: u32 = 2;
+/// Version 1 had no `own_prior`, version 2 no `plugins`; both are still read.
+const FORMAT: u32 = 3;
 const FORMATS: RangeInclusive<u32> = 1..=FORMAT;
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.toml";
@@ -26,7 +27,7 @@ const WRITTEN: [&str; 8] =
     [STATE, CONFIG, ADAPTER, SUMMARY, "metrics.jsonl", "server", "compare.json", "report.html"];
 
 /// What identifies the work of a run: it resumes only if all of it is the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
     /// The resolved config.
@@ -35,6 +36,9 @@ pub struct Work {
     pub data: Fingerprint,
     /// The bundle.
     pub bundle: Fingerprint,
+    /// The dynamic libraries that components come from.
+    #[serde(default)]
+    pub plugins: Vec<Manifest>,
 }
 
 /// Where a run is: written after every epoch and at the end of every session. It holds the run's key
@@ -124,7 +128,7 @@ impl RunFolder {
         let problem = |problem: String| RunError::Folder { path: path.to_owned(), problem };
         let state = if file.exists() {
             let state: RunState = read_json(&file)?;
-            check(&state, work).map_err(problem)?;
+            check(&state, &work).map_err(problem)?;
             if path.join(SUMMARY).exists() {
                 return Err(problem("the run is finished; begin afresh with --fresh".into()));
             }
@@ -241,7 +245,7 @@ impl RunFolder {
     }
 }
 
-fn check(state: &RunState, work: Work) -> Result<(), String> {
+fn check(state: &RunState, work: &Work) -> Result<(), String> {
     if !FORMATS.contains(&state.format) {
         return Err(format!("format {}; this release reads 1 to {FORMAT}", state.format));
     }
@@ -249,16 +253,28 @@ fn check(state: &RunState, work: Work) -> Result<(), String> {
         ("config", state.work.config != work.config),
         ("data", state.work.data != work.data),
         ("bundle", state.work.bundle != work.bundle),
+        ("set of plugins", state.work.plugins != work.plugins),
     ];
     let changed: Vec<&str> =
         changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
     if changed.is_empty() {
         return Ok(());
     }
+    let began_with = match state.work.plugins.as_slice() {
+        plugins if plugins == work.plugins.as_slice() => String::new(),
+        [] => " (none)".to_owned(),
+        plugins => format!(" ({})", plugins.iter().map(named).collect::<Vec<_>>().join(", ")),
+    };
     Err(format!(
-        "the run there was begun with another {}; put it back to go on, or begin afresh with --fresh",
+        "the run there was begun with another {}{began_with}; put it back to go on, or begin afresh with --fresh",
         changed.join(" and another ")
     ))
+}
+
+fn named(plugin: &Manifest) -> String {
+    let Manifest { name, version, sha256, .. } = plugin;
+    let file = sha256.map_or_else(String::new, |sha256| format!(", file {}", sha256.short()));
+    format!("{name} {version}{file}")
 }
 
 fn random_key() -> Result<RunKey, RunError> {
@@ -273,11 +289,14 @@ fn random_key() -> Result<RunKey, RunError> {
 
 #[cfg(test)]
 mod tests {
+    use mobillm_core::registry::Slot;
+
     use super::*;
 
     fn work(config: &[u8]) -> Work {
         let data = Fingerprint::of(b"data");
-        Work { config: Fingerprint::of(config), data, bundle: Fingerprint::of(b"bundle") }
+        let (config, bundle) = (Fingerprint::of(config), Fingerprint::of(b"bundle"));
+        Work { config, data, bundle, plugins: Vec::new() }
     }
 
     #[test]
@@ -299,6 +318,42 @@ mod tests {
             serde_json::from_str(include_str!("../../fixtures/summary-v2.json")).unwrap();
         assert_eq!((summary.format, &summary.link.emulated), (2, &state.link.emulated));
         assert_eq!(summary.device.held_out_forwarded, 907);
+        assert_eq!(state.work.plugins, []);
+    }
+
+    #[test]
+    fn a_state_of_version_3_is_read() {
+        let state: RunState =
+            serde_json::from_str(include_str!("../../fixtures/state-v3.json")).unwrap();
+        assert_eq!((state.format, state.own_prior.len()), (3, 2));
+        assert_eq!(named(&state.work.plugins[0]), "acme-codes 0.1.0, file 5f70bf18");
+    }
+
+    #[test]
+    fn a_run_goes_on_only_with_the_same_plugins() {
+        let folder = tempfile::tempdir().unwrap();
+        let plugin = |version: &str| Manifest {
+            name: "acme-codes".to_owned(),
+            version: version.to_owned(),
+            abi: "1.0".to_owned(),
+            slots: [Slot::Quantizer].into(),
+            sha256: Some(Fingerprint::of(version.as_bytes())),
+        };
+        let work = |plugins: &[Manifest]| Work { plugins: plugins.to_vec(), ..work(b"a") };
+        let open = |plugins: &[Manifest]| {
+            RunFolder::open(folder.path(), work(plugins), Vec::new(), "schema = 1").map(drop)
+        };
+        open(&[plugin("0.1.0")]).unwrap();
+        open(&[plugin("0.1.0")]).unwrap();
+        for others in [&[][..], &[plugin("0.2.0")], &[plugin("0.1.0"), plugin("0.2.0")]] {
+            let error = open(others).unwrap_err().to_string();
+            let said = "begun with another set of plugins (acme-codes 0.1.0, file ";
+            assert!(error.contains(said), "{error}");
+        }
+        RunFolder::clear(folder.path()).unwrap();
+        open(&[]).unwrap();
+        let error = open(&[plugin("0.1.0")]).unwrap_err().to_string();
+        assert!(error.contains("another set of plugins (none);"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bad_input;
 mod cached;
 mod capture;
 mod every_variant;
+mod plugins;
 mod prompt;
 mod refused;
 mod resume;

@@ -24,6 +24,7 @@ enum Flaw {
     TakesEveryBatch,
     GoesOnAfterAnError,
     StaysBrokenAfterAnError,
+    CatchesPanics,
     RunsOneAtATime,
     MixesRuns,
 }
@@ -152,7 +153,12 @@ impl Backbone for Toy {
                 batch.ids()[[row, at]] as f32 + shift
             });
             let tap = Tap { layer, hidden: hidden.view(), lengths: batch.lengths() };
-            if let Err(source) = sink.tap(tap) {
+            let taken = match self.flaw {
+                Flaw::CatchesPanics => catch_unwind(AssertUnwindSafe(|| sink.tap(tap)))
+                    .unwrap_or_else(|_| Err("the sink panicked".into())),
+                _ => sink.tap(tap),
+            };
+            if let Err(source) = taken {
                 match self.flaw {
                     Flaw::GoesOnAfterAnError => continue,
                     Flaw::StaysBrokenAfterAnError => self.offset += 1.0,
@@ -185,6 +191,7 @@ fn every_flaw_breaks_its_law() {
         (Flaw::TakesEveryBatch, "an empty batch makes no taps"),
         (Flaw::GoesOnAfterAnError, "BackboneError::Sink"),
         (Flaw::StaysBrokenAfterAnError, "next run"),
+        (Flaw::CatchesPanics, "a panic in the sink unwinds"),
         (Flaw::RunsOneAtATime, "a sink may run a backbone"),
         (Flaw::MixesRuns, "not affected by those that its sink makes"),
     ] {

@@ -4,10 +4,15 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mobillm_core::privacy::{PolicyError, PolicyInfo};
+use mobillm_core::activations::SelectedMut;
+use mobillm_core::diagnostic::Diagnostic;
+use mobillm_core::privacy::{PolicyError, PolicyInfo, Supervision};
+use mobillm_core::sample::Truth;
 use mobillm_privacy::{LabelsConfig, PredictionDifferenceConfig};
+use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::law::Verdict;
 
 const CLASSES: Objective = Objective::Classification { classes: 3 };
 
@@ -27,6 +32,8 @@ enum Fault {
     Redrawn,
     /// Draws its noise anew after a resume.
     Forgetful,
+    /// Adds more noise with every prediction.
+    Spends,
     /// Releases what is not finite.
     Infinite,
     /// Says nothing of the truth.
@@ -56,11 +63,12 @@ struct Broken {
     sound: Box<dyn PrivacyPolicy>,
     fault: Fault,
     noise: f32,
+    predictions: f32,
 }
 
 impl Broken {
     fn new(sound: Box<dyn PrivacyPolicy>, fault: Fault) -> Self {
-        Self { sound, fault, noise: noise() }
+        Self { sound, fault, noise: noise(), predictions: 0.0 }
     }
 }
 
@@ -82,14 +90,18 @@ impl PrivacyPolicy for Broken {
 
     fn activations(
         &mut self,
-        _: &ReleaseContext<'_>,
-        selected: &mut Selected,
+        context: &ReleaseContext<'_>,
+        selected: &mut SelectedMut<'_>,
     ) -> Result<(), PolicyError> {
         let rows = selected.layout().rows() as f32;
+        if self.fault == Fault::Spends && context.purpose == Purpose::Predict {
+            self.predictions += 1.0;
+        }
         match self.fault {
             Fault::Mates => selected.rows_mut().mapv_inplace(|value| value / rows),
             Fault::Redrawn => selected.rows_mut().map_inplace(|value| *value += noise()),
             Fault::Forgetful => selected.rows_mut().map_inplace(|value| *value += self.noise),
+            Fault::Spends => selected.rows_mut().mapv_inplace(|value| value + self.predictions),
             Fault::Infinite => selected.rows_mut().fill(f32::INFINITY),
             _ => {}
         }
@@ -144,7 +156,10 @@ impl PrivacyPolicy for Broken {
 }
 
 fn all_laws(config: &dyn PrivacyPolicyConfig, objective: Objective, fault: Fault) {
-    laws(&|| Box::new(Broken::new(config.build(&objective), fault)), objective);
+    let build = |objective: &Objective| -> Box<dyn PrivacyPolicy> {
+        Box::new(Broken::new(config.build(objective), fault))
+    };
+    hold_all(&suite(|| vec![objective], build));
 }
 
 const LABELS: LabelsConfig = LabelsConfig { own_prediction: false };
@@ -171,6 +186,7 @@ fn each_fault_breaks_its_law() {
         (labels, CLASSES, Fault::Mates, "batch mates"),
         (labels, CLASSES, Fault::Redrawn, "batch mates"),
         (labels, CLASSES, Fault::Forgetful, "a resumed run"),
+        (labels, CLASSES, Fault::Spends, "changes no later release"),
         (labels, CLASSES, Fault::Infinite, "released as finite rows"),
         (labels, CLASSES, Fault::Untold, "of the kind"),
         (labels, CLASSES, Fault::Liar, "of the kind"),
@@ -197,5 +213,28 @@ fn each_fault_breaks_its_law() {
             None => panic.downcast_ref::<String>().unwrap().as_str(),
         };
         assert!(message.contains(law), "{fault:?}: {law:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn laws_are_held_for_the_tasks_that_a_policy_is_for() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct ForNothing;
+
+    #[typetag::serde(name = "for-nothing")]
+    impl PrivacyPolicyConfig for ForNothing {
+        fn check(&self, _: &Objective) -> Vec<Diagnostic> {
+            vec![Diagnostic::new("", "no")]
+        }
+
+        fn build(&self, _: &Objective) -> Box<dyn PrivacyPolicy> {
+            unreachable!("it is for nothing")
+        }
+    }
+
+    assert!(matches!(laws(&ForNothing)[0].run(), Verdict::Broken(_)));
+    for law in laws(&WITH_OWN) {
+        let is_exempt = matches!(law.run(), Verdict::Exempt(_));
+        assert_eq!(is_exempt, law.name() == "the_side_network_has_the_word", "{law}");
     }
 }

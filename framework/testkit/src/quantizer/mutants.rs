@@ -1,8 +1,12 @@
 //! The suite passes a sound quantizer and finds each way to break it.
 
+use std::borrow::Cow;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
+use mobillm_core::privacy::ClearedRows;
 use mobillm_core::quantizer::PayloadFormat;
 
 use super::*;
@@ -37,16 +41,21 @@ enum Fault {
     EmptyPanics,
     /// Its format differs from one instance to the next.
     UnstableFormat,
+    /// Rows of equal length, and a panic where a row is wider.
+    FixedWidth,
     /// Panics at codes it never writes.
     DamagePanics,
     /// Takes any scale.
     AnyScale,
+    /// Keeps the scale of the last row where all threads find it.
+    SharedScratch,
 }
 
 /// Rows of a scale (f32) and codes of 8 bits around 128.
 struct Coarse {
     fault: Fault,
     key: u8,
+    scratch: AtomicU32,
 }
 
 static INSTANCES: AtomicU32 = AtomicU32::new(0);
@@ -54,7 +63,7 @@ static INSTANCES: AtomicU32 = AtomicU32::new(0);
 impl Coarse {
     fn with(fault: Fault) -> Box<dyn Quantizer> {
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
-        Box::new(Self { fault, key: (instance % 7) as u8 })
+        Box::new(Self { fault, key: (instance % 7) as u8, scratch: AtomicU32::new(0) })
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -67,13 +76,23 @@ impl Coarse {
         let Some(column) = values.iter().position(|value| value.abs() > limit) else {
             return Ok(());
         };
-        let expected = "a magnitude up to 2^100";
+        let expected = Cow::from("a magnitude up to 2^100");
         let value = values[column];
         Err(match self.fault {
             Fault::WrongPlace => QuantizeError::Value { row: row + 1, column, value, expected },
-            Fault::WrongError => QuantizeError::Payload { problem: expected.into() },
+            Fault::WrongError => QuantizeError::Payload { problem: expected.into_owned() },
             _ => QuantizeError::Value { row, column, value, expected },
         })
+    }
+
+    fn scale(&self, values: &[f32]) -> f32 {
+        let scale = absmax(values);
+        if !self.has(Fault::SharedScratch) {
+            return scale;
+        }
+        self.scratch.store(scale.to_bits(), Ordering::SeqCst);
+        sleep(Duration::from_micros(20));
+        f32::from_bits(self.scratch.load(Ordering::SeqCst))
     }
 
     fn offset(&self) -> f64 {
@@ -92,7 +111,8 @@ impl Quantizer for Coarse {
     }
 
     fn row_bytes(&self, hidden: usize) -> usize {
-        4 + hidden
+        let is_fixed = self.has(Fault::FixedWidth) && hidden < 1 << 16;
+        4 + if is_fixed { 1024 } else { hidden }
     }
 
     fn error_bound(&self, row: &[f32]) -> Vec<f32> {
@@ -100,19 +120,20 @@ impl Quantizer for Coarse {
         vec![bound; if self.has(Fault::ShortBound) { row.len() - 1 } else { row.len() }]
     }
 
-    fn encode_rows(&self, cleared: &Cleared, out: &mut [u8]) -> Result<(), QuantizeError> {
+    fn encode_rows(&self, cleared: ClearedRows<'_>, out: &mut [u8]) -> Result<(), QuantizeError> {
         let view = cleared.rows();
         let all = view.as_slice().unwrap();
         let hidden = view.ncols();
         assert!(!(self.has(Fault::EmptyPanics) && all.is_empty()), "no rows");
-        for (index, out) in out.chunks_mut(4 + hidden).enumerate() {
+        for (index, out) in out.chunks_mut(self.row_bytes(hidden)).enumerate() {
             let row = &all[index * hidden..][..hidden];
             if !self.has(Fault::LargeValues) {
                 self.refuse(index, row)?;
             }
-            let scale = absmax(if self.has(Fault::SharedScale) { all } else { row });
+            let scale = self.scale(if self.has(Fault::SharedScale) { all } else { row });
             let written = if self.has(Fault::UnwrittenByte) { 3 } else { 4 };
             out[..written].copy_from_slice(&scale.to_le_bytes()[..written]);
+            out[4..].fill(128);
             for (code, &value) in out[4..].iter_mut().zip(row) {
                 let number = match self.fault {
                     _ if scale == 0.0 => 0.0,
@@ -140,7 +161,7 @@ impl Quantizer for Coarse {
             let written = hidden - usize::from(self.has(Fault::UnwrittenValue));
             let place = if self.has(Fault::Position) { index as f64 * 1e-7 } else { 0.0 };
             let out = out[index * hidden..][..hidden].iter_mut();
-            for (value, &code) in out.zip(&bytes[4..]).take(written) {
+            for (value, &code) in out.zip(&bytes[4..][..hidden]).take(written) {
                 let number = (f64::from(code) - self.offset()) / 100.0 * (1.0 + place);
                 *value = (number * f64::from(scale)).clamp(-3e38, 3e38) as f32;
             }
@@ -165,21 +186,23 @@ fn a_sound_quantizer_conforms() {
 #[test]
 fn each_fault_is_named() {
     let faults = [
-        (Fault::RefusesOrdinary, "every row takes row_bytes"),
-        (Fault::UnstableFormat, "every row takes row_bytes"),
+        (Fault::RefusesOrdinary, "every row takes row bytes"),
+        (Fault::UnstableFormat, "every row takes row bytes"),
         (Fault::SharedScale, "rows are encoded on their own"),
         (Fault::UnwrittenByte, "every byte and value is written"),
         (Fault::UnwrittenValue, "every byte and value is written"),
-        (Fault::Truncates, "decoding stays within error_bound"),
-        (Fault::ShortBound, "decoding stays within error_bound"),
-        (Fault::Keyed, "decoding stays within error_bound"),
+        (Fault::Truncates, "decoding stays within error bound"),
+        (Fault::ShortBound, "decoding stays within error bound"),
+        (Fault::Keyed, "decoding stays within error bound"),
         (Fault::LargeValues, "a refused value is named with its place"),
         (Fault::WrongPlace, "a refused value is named with its place"),
         (Fault::WrongError, "a refused value is named with its place"),
         (Fault::Position, "a slice of a payload decodes to its rows"),
         (Fault::EmptyPanics, "empty payloads are encoded and decoded"),
+        (Fault::FixedWidth, "a damaged header is refused"),
         (Fault::DamagePanics, "damaged rows give an error or finite values"),
         (Fault::AnyScale, "damaged rows give an error or finite values"),
+        (Fault::SharedScratch, "threads share an instance"),
     ];
     for (fault, law) in faults {
         assert_eq!(verdict(fault), format!("broken law: {law}"), "{fault:?}");

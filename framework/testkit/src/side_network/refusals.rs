@@ -3,18 +3,15 @@
 use std::mem::discriminant;
 
 use mobillm_core::activations::{ActivationBatch, Layout};
-use mobillm_core::privacy::{Supervision, SupervisionKind};
+use mobillm_core::privacy::Supervision;
 use mobillm_core::side_network::{SideNetworkConfig, SideNetworkError};
 
 use super::toy::HIDDEN;
-use super::{OBJECTIVES, Task, Toy, build, train};
+use super::{OBJECTIVES, Task, Toy, build, supervision, train};
 
 /// A batch that does not fit is an error of its own, and leaves the network as it was.
-pub fn refuses_batches_that_do_not_fit(
-    config: &dyn SideNetworkConfig,
-    supervision: SupervisionKind,
-) {
-    let mut toy = Toy::new((OBJECTIVES[1], supervision), 10);
+pub(super) fn refuses_batches_that_do_not_fit(config: &dyn SideNetworkConfig) {
+    let mut toy = Toy::new((OBJECTIVES[1], supervision(config)), 10);
     let mut network = build(config, &toy);
     let (batch, supervision) = toy.batch();
     let before = network.checkpoint().expect("a checkpoint");
@@ -42,7 +39,7 @@ pub fn refuses_batches_that_do_not_fit(
 
 /// A target of another kind, of another width, out of range or not finite is an error that names its
 /// sample, and leaves the network as it was.
-pub fn refuses_targets_that_do_not_fit(config: &dyn SideNetworkConfig, task: Task) {
+pub(super) fn refuses_targets_that_do_not_fit(config: &dyn SideNetworkConfig, task: Task) {
     use Supervision::{Difference, Label, LabelAndOwn, Value};
     let mut toy = Toy::new(task, 10);
     let mut network = build(config, &toy);
@@ -75,8 +72,8 @@ pub fn refuses_targets_that_do_not_fit(config: &dyn SideNetworkConfig, task: Tas
 }
 
 /// Files that are cut, changed in kind or of another network are refused, and change nothing.
-pub fn refuses_damaged_files(config: &dyn SideNetworkConfig, supervision: SupervisionKind) {
-    let mut toy = Toy::new((OBJECTIVES[0], supervision), 10);
+pub(super) fn refuses_damaged_files(config: &dyn SideNetworkConfig) {
+    let mut toy = Toy::new((OBJECTIVES[0], supervision(config)), 10);
     let mut network = build(config, &toy);
     train(&mut *network, &mut toy, 2);
     let (adapter, checkpoint) =
@@ -90,18 +87,16 @@ pub fn refuses_damaged_files(config: &dyn SideNetworkConfig, supervision: Superv
     }
     refused(config.load(&checkpoint).map(drop), "a checkpoint for an adapter");
     refused(network.restore(&adapter), "an adapter for a checkpoint");
-    let other =
-        build(config, &Toy::new((OBJECTIVES[1], supervision), 10)).checkpoint().expect("one");
+    let other = build(config, &Toy::new((OBJECTIVES[1], supervision(config)), 10))
+        .checkpoint()
+        .expect("one");
     refused(network.restore(&other), "a checkpoint of another network");
     assert!(network.checkpoint().expect("one") == checkpoint, "a refused file changes nothing");
 }
 
 /// A loss that is no number is an error and changes nothing.
-pub fn stops_when_the_loss_is_no_number(
-    config: &dyn SideNetworkConfig,
-    supervision: SupervisionKind,
-) {
-    let mut toy = Toy::new((OBJECTIVES[0], supervision), 10);
+pub(super) fn stops_when_the_loss_is_no_number(config: &dyn SideNetworkConfig) {
+    let mut toy = Toy::new((OBJECTIVES[0], supervision(config)), 10);
     let mut network = build(config, &toy);
     train(&mut *network, &mut toy, 2);
     let before = network.checkpoint().expect("a checkpoint");

@@ -148,6 +148,7 @@ impl<'a> Walk<'a> {
             config: Fingerprint::of(toml.as_bytes()),
             data: self.prepared.fingerprint,
             bundle: self.assembly.info.bundle,
+            plugins: self.loaded.libraries(),
         };
         Ok(RunFolder::open(path, work, self.prior(), toml)?)
     }

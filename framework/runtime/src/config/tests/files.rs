@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
+use mobillm_core::fingerprint::Fingerprint;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{WHOLE, at, lines, load, plugins};
-use crate::config::{Config, ConfigErrors, Loaded, Location};
+use super::{WHOLE, at, lines, load, plugins, whole};
+use crate::config::{Config, ConfigErrors, Loaded, Location, Plugins};
 
 struct Folder(TempDir);
 
@@ -117,4 +118,73 @@ fn files_that_are_no_configs_are_refused() {
     assert!(refused("latin.toml").contains("byte 13 is not UTF-8"));
     assert!(refused("large.toml").contains("over 1048576 bytes"));
     assert!(refused("none.toml").starts_with("none.toml: cannot read this file: "));
+}
+
+#[test]
+fn libraries_are_looked_for_beside_the_file_that_names_them() {
+    let base = format!("{WHOLE}[plugins]\nload = ['none.so', 'text.so']\n");
+    let child = "schema = 1\nextends = '../base/whole.toml'\n";
+    let folder = Folder::new(&[
+        ("base/whole.toml", &base),
+        ("base/text.so", "no library"),
+        ("top/child.toml", child),
+    ]);
+    let found = folder.mistakes("top/child.toml");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    let at = |line: &str, named: &str, column: usize| {
+        line.starts_with(&format!("top/../base/whole.toml:19:{column}: plugins.load"))
+            && line.contains(&format!("top/../base/{named}: "))
+    };
+    assert!(at(&found[0], "none.so", 9) && found[0].contains("[0]"), "{found:#?}");
+    assert!(found[0].contains("; is the path right?"), "{found:#?}");
+    assert!(at(&found[1], "text.so", 20) && found[1].contains("[1]"), "{found:#?}");
+    let expected = "; expected a dynamic library for this system";
+    assert!(found[1].contains("/text.so: ") && found[1].contains(expected), "{found:#?}");
+    // The system's reason is told, which names the file once more.
+    assert_eq!(found[1].matches("text.so: ").count(), 2, "{found:#?}");
+    // A config that lays others over it loads those.
+    let set = ["plugins.load=['elsewhere.so']".to_owned()];
+    let path = folder.path("base/whole.toml");
+    let errors = lines(Config::load(&path, &set, &plugins::registry()).unwrap_err());
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let told = "--set plugins.load=['elsewhere.so']: plugins.load[0]: elsewhere.so: ";
+    assert!(errors[0].starts_with(told), "{errors:#?}");
+}
+
+#[test]
+fn what_a_manifest_refuses_is_not_loaded() {
+    let with_plugin = format!("{WHOLE}[plugins]\nload = ['libx.so']\n");
+    let manifest = |sha256: &str| {
+        format!("name='x'\nversion='1'\nabi='1.0'\nslots=['quantizer']\nsha256='{sha256}'\n")
+    };
+    let folder = |manifest: &str| {
+        Folder::new(&[
+            ("whole.toml", &with_plugin),
+            ("libx.so", "no library"),
+            ("libx.so.toml", manifest),
+        ])
+    };
+    let other = folder(&manifest(&"00".repeat(32))).mistakes("whole.toml");
+    assert!(other[0].contains("libx.so.toml: sha256 is 0000"), "{other:#?}");
+    let none = folder("colour = 'red'").mistakes("whole.toml");
+    assert!(none[0].contains("libx.so.toml: it is no manifest of a plugin: "), "{none:#?}");
+    // Whatever is wrong with the rest, what is loaded is found alone, too.
+    let sealed = folder(&manifest(&Fingerprint::of(b"no library").to_string()));
+    let path = sealed.path("whole.toml");
+    let errors = lines(Plugins::of_config(&path, &plugins::registry()).unwrap_err());
+    assert!(errors[0].contains("expected a dynamic library"), "{errors:#?}");
+}
+
+#[test]
+fn a_table_of_plugins_is_checked_and_only_shown_if_it_says_something() {
+    let text = |plugins: &str| format!("{WHOLE}[plugins]\n{plugins}\n");
+    let told = |plugins: &str| lines(load(&text(plugins), &[]).unwrap_err()).join("\n");
+    assert!(told("load = 'x.so'").contains("plugins.load: got the string \"x.so\""));
+    assert!(told("load = [3]").contains("plugins.load[0]: got `3`"));
+    assert!(told("load = ['']").contains("expected a string that is not empty"));
+    assert!(told("paths = []").contains("plugins.paths: unknown key"));
+    assert!(told("patience_seconds = 0").contains("a whole number from 1 to"));
+    assert_eq!(load(&text("load = []"), &[]).unwrap().to_toml(), whole(&[]).to_toml());
+    let patient = load(&text("patience_seconds = 3600"), &[]).unwrap();
+    assert_eq!(*at(&patient, "/plugins/patience_seconds"), 3600);
 }

@@ -1,0 +1,225 @@
+//! `plugins check`: a library judged by the laws of what it has, in processes of its own.
+//!
+//! This process never loads the library. Each look at it and each law is tried by a child, the same program as
+//! `mobillm plugins trial`: so a crash, an abort or a hang is told of the law that it came with, and the other laws are
+//! tried all the same.
+
+mod child;
+mod suite;
+mod trial;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use mobillm_core::registry::{Registry, Slot};
+use mobillm_plugin::{Component, Manifest};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use self::child::Child;
+use self::trial::{Seen, Task};
+use super::super::{Outcome, print};
+use crate::arguments::Arguments;
+use crate::arguments::plugins::{CheckArguments, TaggedOptions};
+use crate::display;
+use crate::watcher::Watcher;
+use crate::{CommandError, with_builtins};
+
+pub(super) use trial::trial;
+
+/// Whom a law is about that is about none of its components.
+const LIBRARY: &str = "library";
+
+/// How a component fares under a law.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict", content = "reason")]
+pub(crate) enum Verdict {
+    /// It keeps the law.
+    Passed,
+    /// It breaks it: what was seen.
+    Failed(String),
+    /// The law is not for it: why not.
+    Exempt(String),
+}
+
+/// A law that was tried.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    /// The library, or one of its components.
+    pub(crate) of: String,
+    /// The law.
+    pub(crate) law: String,
+    #[serde(flatten)]
+    pub(crate) verdict: Verdict,
+}
+
+/// All that was found.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// What the library says of itself, if it could be loaded.
+    pub(crate) library: Option<Seen>,
+    /// Every law.
+    pub(crate) laws: Vec<Row>,
+}
+
+impl Report {
+    fn add(&mut self, of: &str, law: &str, verdict: Verdict) {
+        self.laws.push(Row { of: of.to_owned(), law: law.to_owned(), verdict });
+    }
+
+    fn failed(&self) -> usize {
+        self.laws.iter().filter(|row| matches!(row.verdict, Verdict::Failed(_))).count()
+    }
+}
+
+pub(super) fn check(arguments: &Arguments, check: &CheckArguments) -> Outcome {
+    let CheckArguments { file, .. } = check;
+    if check.seal {
+        remove_seal(file)?;
+    }
+    let watcher = Watcher::new(arguments.quiet);
+    let child = Child { file, patience: Duration::from_secs(check.patience) };
+    let mut report = Report::default();
+    match child.run::<Seen>(&Task::Look)? {
+        Err(reason) => report.add(LIBRARY, "it loads", Verdict::Failed(reason)),
+        Ok(seen) => {
+            report.add(LIBRARY, "it loads", Verdict::Passed);
+            report.add(LIBRARY, "it is what its manifest says", of_manifest(&seen));
+            report.add(LIBRARY, "it has components", of_components(&seen, &check.options));
+            for component in &seen.components {
+                let options = options(component, &check.options);
+                try_component(&child, component, &options, &mut report, &watcher)?;
+            }
+            report.library = Some(seen);
+        }
+    }
+    let failed = report.failed();
+    if check.seal && failed == 0 {
+        let sealed = child.run::<()>(&Task::Seal)?;
+        sealed.map_err(|reason| CommandError::Seal { file: file.clone(), reason })?;
+    }
+    print(arguments.json, &report, || display::laws(&report))?;
+    match failed {
+        0 => Ok(()),
+        _ => Err(CommandError::Laws { file: file.clone(), failed, laws: report.laws.len() }),
+    }
+}
+
+/// Removes the manifest beside `file`, if there is one: it may be that of an older build.
+fn remove_seal(file: &Path) -> Outcome {
+    // A library that is not there is told of when it is looked at.
+    let library = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    match fs::remove_file(Manifest::path(&library)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A manifest that does not agree keeps a library from being loaded at all.
+fn of_manifest(seen: &Seen) -> Verdict {
+    match seen.sealed {
+        true => Verdict::Passed,
+        false => Verdict::Exempt("it has none; `--seal` writes it".to_owned()),
+    }
+}
+
+fn of_components(seen: &Seen, given: &[TaggedOptions]) -> Verdict {
+    let has = |tag: &str| seen.components.iter().any(|component| component.tag == tag);
+    match given.iter().find(|given| !has(&given.tag)) {
+        _ if seen.components.is_empty() => Verdict::Failed("it lists none".to_owned()),
+        Some(given) => Verdict::Failed(format!("`{}` has options, but is not there", given.tag)),
+        None => Verdict::Passed,
+    }
+}
+
+/// The options to try `component` with: those that were given for its tag, or its defaults.
+fn options(component: &Component, given: &[TaggedOptions]) -> Map<String, Value> {
+    let given = given.iter().find(|given| given.tag == component.tag);
+    given.map(|given| given.options.clone()).unwrap_or_default()
+}
+
+fn try_component(
+    child: &Child<'_>,
+    component: &Component,
+    options: &Map<String, Value>,
+    report: &mut Report,
+    watcher: &Watcher,
+) -> Outcome {
+    let Component { slot, tag, .. } = component;
+    let of = format!("{slot} `{tag}`");
+    report.add(&of, "its tag is free and well-formed", of_tag(*slot, tag, &with_builtins()?));
+    report.add(&of, "its schema tells people what there is", of_schema(component));
+    if let Some(missing) = missing(component, options) {
+        let reason = format!(
+            "`{missing}` has no default; say what it is to be: --options '{tag}={{\"{missing}\": ...}}'"
+        );
+        report.add(&of, "its options are all there", Verdict::Failed(reason));
+        return Ok(());
+    }
+    let task = |law: Option<&String>| Task::Try {
+        slot: *slot,
+        tag: tag.clone(),
+        options: options.clone(),
+        law: law.cloned(),
+    };
+    let laws: Vec<String> = match child.run(&task(None))? {
+        Ok(laws) => laws,
+        Err(reason) => {
+            report.add(&of, "it is built of its options", Verdict::Failed(reason));
+            return Ok(());
+        }
+    };
+    let bar = watcher.bar(tag, laws.len() as u64, "laws");
+    for law in &laws {
+        let verdict = child.run(&task(Some(law)))?.unwrap_or_else(Verdict::Failed);
+        report.add(&of, law, verdict);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// An option that must be given and is not.
+fn missing<'a>(component: &'a Component, options: &Map<String, Value>) -> Option<&'a str> {
+    let required = component.schema.as_value()["required"].as_array();
+    let mut required = required.into_iter().flatten().filter_map(Value::as_str);
+    required.find(|option| !options.contains_key(*option))
+}
+
+fn of_tag(slot: Slot, tag: &str, builtins: &Registry) -> Verdict {
+    let is_one = tag.starts_with(|first: char| first.is_ascii_lowercase())
+        && tag.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
+    match builtins.entry(slot, tag) {
+        Some(entry) => Verdict::Failed(format!(
+            "{} has a {slot} of that name; put your name and a dot before yours",
+            entry.origin
+        )),
+        None if !is_one => {
+            let expected =
+                "expected lower-case letters, digits, hyphens and dots, such as `acme.q6`";
+            Verdict::Failed(format!("`{tag}` is no tag; {expected}"))
+        }
+        None => Verdict::Passed,
+    }
+}
+
+/// Configs are checked against the schema, and helps are made of it.
+fn of_schema(component: &Component) -> Verdict {
+    let schema = component.schema.as_value();
+    let described =
+        |schema: &Value| schema["description"].as_str().is_some_and(|text| !text.is_empty());
+    let properties = schema["properties"].as_object();
+    let silent = properties.into_iter().flatten().find(|(_, option)| !described(option));
+    match silent {
+        _ if schema["type"] != "object" => {
+            Verdict::Failed(format!("its `type` is {}, expected \"object\"", schema["type"]))
+        }
+        _ if !described(schema) => Verdict::Failed(
+            "it has no `description`, the line of help in `plugins list`".to_owned(),
+        ),
+        Some((name, _)) => Verdict::Failed(format!("the option `{name}` has no `description`")),
+        None => Verdict::Passed,
+    }
+}

@@ -1,0 +1,146 @@
+//! Dynamic plugins in configs, and `mobillm plugins list` and `show`.
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::setup::Setup;
+
+/// The library of the crate `name`, a dependency of these tests: cargo built it beside them.
+pub fn library(name: &str) -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let path = program.with_file_name(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"));
+    assert!(path.is_file(), "cargo should have built {}", path.display());
+    path
+}
+
+/// A set-up with the library of `name` in its folder `lib`, and a config that loads it from there.
+fn with_library(name: &str) -> Setup {
+    let setup = Setup::new();
+    fs::create_dir(setup.path("lib")).unwrap();
+    fs::copy(library(name), setup.path("lib/codes.so")).unwrap();
+    let toy = fs::read_to_string(setup.path("toy.toml")).unwrap();
+    setup.write("loads.toml", format!("{toy}[plugins]\nload = [\"lib/codes.so\"]\n"));
+    setup
+}
+
+const Q6: [&str; 2] = ["--set", "device.quantizer={type=\"acme.q6\"}"];
+
+#[test]
+fn list_tells_what_is_linked_in_and_what_is_loaded() {
+    let setup = with_library("acme_codes");
+    let linked = setup.succeeds(&["plugins", "list"]);
+    assert!(linked.contains("quantizer       nf4 "), "{linked}");
+    assert!(linked.contains("mobillm-quantizers 0.1.0  "), "{linked}");
+    assert!(!linked.contains("acme"), "{linked}");
+    let loaded = setup.succeeds(&["plugins", "list", "--load", "lib/codes.so"]);
+    let line = loaded.lines().find(|line| line.contains(" acme.q6 ")).unwrap();
+    assert!(line.contains(" acme-codes 0.1.0 (loaded) ") && line.contains("Six bits"), "{line}");
+    assert_eq!(setup.succeeds(&["plugins", "list", "loads.toml"]), loaded);
+    let json = setup.json(&["plugins", "list", "loads.toml", "--json"]);
+    let listed = json.as_array().unwrap();
+    assert_eq!(listed.len() + 1, loaded.lines().count(), "a line each, and the header");
+    let of = |tag: &str| listed.iter().find(|one| one["tag"] == tag).unwrap();
+    let clip = of("acme.clip");
+    assert_eq!((&clip["slot"], &clip["version"]), (&json!("privacy-policy"), &json!("0.1.0")));
+    assert!(clip["library"].as_str().unwrap().ends_with("lib/codes.so"), "{clip}");
+    assert_eq!(of("tcp")["library"], Value::Null);
+    assert!(listed.iter().all(|one| one["help"] != ""), "{json}");
+}
+
+#[test]
+fn show_tells_options_and_an_example() {
+    let setup = with_library("acme_codes");
+    let text = setup.succeeds(&["plugins", "show", "acme.q6", "loads.toml"]);
+    for words in [
+        "quantizer `acme.q6`\nacme-codes 0.1.0, loaded from ",
+        "lib/codes.so, built by rustc ",
+        "\noptions\n  group: a whole number from 4 to 4096; default 64\n      Values that share",
+        "\nexample\n  [device.quantizer]\n  type = \"acme.q6\"\n  group = 64\n",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in:\n{text}");
+    }
+    let json = setup.json(&["plugins", "show", "acme.q6", "--load", "lib/codes.so", "--json"]);
+    assert_eq!(json[0]["options"][0]["key"], "group");
+    assert_eq!((&json[0]["origin"], &json[0]["version"]), (&json!("acme-codes"), &json!("0.1.0")));
+    // What fills two slots is shown for both.
+    let both = setup.succeeds(&["plugins", "show", "candle"]);
+    assert!(both.contains("backbone `candle`\n") && both.contains("\nside network `candle`\n"));
+    let error = setup.fails(2, &["plugins", "show", "acme.q6"]);
+    assert!(error.contains("no plugin `acme.q6`") && error.contains("--load PATH"), "{error}");
+}
+
+#[test]
+fn a_library_that_cannot_be_loaded_is_told_by_name() {
+    let setup = with_library("acme_codes");
+    for command in [&["list"][..], &["show", "nf4"]] {
+        let load = |path| [&["plugins"], command, &["--load", path]].concat();
+        let error = setup.fails(1, &load("none.so"));
+        assert!(error.contains("none.so: ") && error.contains("is the path right?"), "{error}");
+        let error = setup.fails(1, &load("toy.tsv"));
+        assert!(error.contains("expected a dynamic library for this system"), "{error}");
+    }
+    // One library is loaded once, however often it is named, and by which name.
+    std::os::unix::fs::symlink("codes.so", setup.path("lib/link.so")).unwrap();
+    fs::copy(setup.path("lib/codes.so"), setup.path("lib/copy.so")).unwrap();
+    let list = ["plugins", "list", "loads.toml", "--load", "lib/codes.so", "--load"];
+    setup.succeeds(&[&list[..], &["lib/link.so"]].concat());
+    let error = setup.fails(1, &[&list[..], &["lib/copy.so"]].concat());
+    assert!(error.contains("lib/copy.so: its privacy policy `acme.clip` is that of "), "{error}");
+}
+
+#[test]
+fn a_config_runs_and_predicts_with_what_it_loads() {
+    let setup = with_library("acme_codes");
+    let inspect = [&["inspect", "loads.toml"], &Q6[..]].concat();
+    let shown = setup.succeeds(&inspect);
+    assert!(shown.contains("[device.quantizer]\ntype = \"acme.q6\"\ngroup = 64\n"), "{shown}");
+    assert!(shown.contains("acme.q6        acme-codes 0.1.0 (loaded)"), "{shown}");
+    setup.succeeds(&[&["check", "loads.toml"], &Q6[..]].concat());
+    setup.succeeds(&[&["run", "loads.toml", "--out", "run"], &Q6[..]].concat());
+    let state = fs::read_to_string(setup.path("run/state.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let plugin = &state["work"]["plugins"][0];
+    assert_eq!((&plugin["name"], &plugin["version"]), (&json!("acme-codes"), &json!("0.1.0")));
+    assert_eq!(plugin["sha256"].as_str().unwrap().len(), 64);
+    // The run's own config names the library wherever it is called from.
+    let answer = setup.succeeds(&["predict", "run", "a good tap"]);
+    assert!(answer.starts_with("happy\t") || answer.starts_with("sad\t"), "{answer}");
+}
+
+#[test]
+fn mistakes_about_what_is_loaded_have_their_place() {
+    let setup = with_library("acme_codes");
+    let wrong = |set: &str| setup.fails(2, &["check", "loads.toml", "--set", set]);
+    let error = wrong("device.quantizer={type=\"acme.q6\", grup=8}");
+    assert!(error.contains("device.quantizer.grup: unknown key; did you mean `group`?"), "{error}");
+    let error = wrong("device.quantizer={type=\"acme.q6\", group=2}");
+    assert!(error.contains("device.quantizer.group: got `2`; expected a whole number"), "{error}");
+    // What only the plugin itself knows.
+    let error = wrong("device.quantizer={type=\"acme.q6\", group=30}");
+    assert!(error.contains("device.quantizer.group: groups of 30 values"), "{error}");
+    let error = wrong("plugins.load=[\"lib/none.so\"]");
+    assert!(error.contains("plugins.load[0]: lib/none.so: "), "{error}");
+    // Without its library it is not there.
+    let error = setup.fails(2, &[&["check", "toy.toml"], &Q6[..]].concat());
+    assert!(
+        error.contains("no quantizer `acme.q6`") && error.contains("[plugins] load"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_call_that_does_not_come_back_is_told_and_the_process_left() {
+    let setup = with_library("mobillm_hostile");
+    let sets = ["device.quantizer={type=\"hostile.hangs\"}", "plugins.patience_seconds=1"];
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    let run = ["run", "loads.toml", "--out", "run"].into_iter().chain(sets).collect::<Vec<_>>();
+    let error = setup.fails(1, &run);
+    let told =
+        "quantizer `hostile.hangs` of mobillm-hostile 0.1.0: encode has not come back for 1 s";
+    assert!(error.contains(&format!("warning: {told}; stopping")), "{error}");
+    assert!(error.contains(&format!("error: {told}")), "{error}");
+    assert!(error.contains("`plugins.patience_seconds`"), "{error}");
+}

@@ -1,0 +1,50 @@
+//! The door for plugins that are loaded: a C ABI, the host's side of it, and a kit for authors.
+//!
+//! ```text
+//!   host                                   |  dynamic library
+//!   Quantizer  <--  LoadedQuantizer  ------+->  table of functions  -->  Quantizer of a Rust author ([`sdk`])
+//!   (a trait)       (`host`)          [`abi`]                       -->  or plain C
+//! ```
+//!
+//! * [`abi`]: what crosses, and in which order it is checked. The C header `include/mobillm_plugin.h` is made of it.
+//! * [`Library`]: loads a library and registers what it has. From then on a config's `type` may name it, as
+//!   it names what is linked in. Nothing is ever unloaded.
+//! * [`sdk`]: [`export!`] makes a library's door of config twins that implement the ordinary traits.
+//!
+//! What goes wrong on the other side is contained as far as one process can: a panic ends in the kit, and the
+//! instance is not called again; a lie about shapes or sizes is an error that names plugin, slot and call; a call that
+//! hangs is told ([`watch`]). A crash is not contained: `mobillm plugins check` runs a library in a process of its own.
+//!
+//! # Example
+//!
+//! A library in this very program, its door used as that of a file:
+//!
+//! ```
+//! use mobillm_core::registry::{Registry, Slot};
+//! use mobillm_quantizers::Fp16Config;
+//!
+//! mobillm_plugin::export! { quantizers: [Fp16Config] }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // SAFETY: the door is of `export!`.
+//! let library = unsafe { mobillm_plugin::Library::linked("example", mobillm_plugin) }?;
+//! let mut registry = Registry::new();
+//! library.register(&mut registry)?;
+//! assert!(registry.entry(Slot::Quantizer, "fp16").is_some_and(|entry| entry.loaded));
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod abi;
+mod host;
+mod info;
+mod layout;
+mod refusal;
+pub mod sdk;
+mod supervision;
+mod tap;
+mod tensors;
+mod text;
+mod value;
+
+pub use host::{CallError, Component, Hang, Library, LibraryError, Manifest, watch};

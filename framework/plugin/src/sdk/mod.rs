@@ -1,0 +1,71 @@
+//! The kit for authors in Rust: the same type fills a slot linked in or loaded.
+//!
+//! A component is a config twin as the host's own plugins have one:
+//! [`Plugin`](mobillm_core::registry::Plugin) for slot, tag and schema, serde for its options, and the slot's
+//! trait. [`export!`](crate::export) makes a library's door of a list of them.
+
+mod backbone;
+mod door;
+mod list;
+mod privacy;
+mod quantizer;
+mod selector;
+mod side_network;
+mod thunk;
+#[cfg(feature = "transport")]
+mod transport;
+
+#[doc(hidden)]
+pub use door::{BUILT_BY, components, interface, start};
+pub use list::{Components, Exports, Maker, Twin};
+
+/// Makes the door of a library: the function that a host looks for, and all that it leads to.
+///
+/// Name the config twins, slot by slot: `backbones`, `selectors`, `privacy_policies`, `quantizers`, `transports`,
+/// `side_networks`; leave out what there is none of. Transports need the feature `transport` of this crate.
+///
+/// ```
+/// use mobillm_quantizers::{Fp16Config, Nf4Config};
+///
+/// mobillm_plugin::export! {
+///     quantizers: [Fp16Config, Nf4Config],
+/// }
+/// # fn main() {
+/// # // SAFETY: the door is of this macro.
+/// let library = unsafe { mobillm_plugin::Library::linked("example", mobillm_plugin) }.unwrap();
+/// assert_eq!(library.components.len(), 2);
+/// # }
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($($slot:ident: [$($component:ty),* $(,)?]),* $(,)?) => {
+        /// What this library has.
+        struct MobillmExports;
+
+        impl $crate::sdk::Exports for MobillmExports {
+            fn components() -> $crate::sdk::Components {
+                let mut components = $crate::sdk::Components::default();
+                $(components.$slot.extend([$($crate::sdk::Maker::of::<$component>()),*]);)*
+                components
+            }
+        }
+
+        /// The door: what a host looks for in a plugin.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn mobillm_plugin() -> *const $crate::abi::MobillmPlugin {
+            static DOOR: $crate::abi::MobillmPlugin = $crate::abi::MobillmPlugin {
+                magic: $crate::abi::MAGIC,
+                major: $crate::abi::MAJOR,
+                minor: $crate::abi::MINOR,
+                size: size_of::<$crate::abi::MobillmPlugin>(),
+                name: $crate::abi::MobillmText::of(env!("CARGO_PKG_NAME")),
+                version: $crate::abi::MobillmText::of(env!("CARGO_PKG_VERSION")),
+                built_by: $crate::abi::MobillmText::of($crate::sdk::BUILT_BY),
+                start: $crate::sdk::start,
+                components: $crate::sdk::components::<MobillmExports>,
+                interface: $crate::sdk::interface::<MobillmExports>,
+            };
+            &DOOR
+        }
+    };
+}

@@ -1,0 +1,181 @@
+//! A quantizer's table.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use mobillm_core::privacy::ClearedRows;
+use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer};
+use serde::Deserialize;
+
+use super::list::Exports;
+use super::thunk::{Ending, context, guard, hand_over, release, twin, write_diagnostics};
+use crate::abi::{
+    DLTensor, MobillmBuffer, MobillmBytes, MobillmComponent, MobillmPayloadFormat,
+    MobillmQuantizer, MobillmStatus, MobillmText, MobillmWriter,
+};
+use crate::tensors::{view, view_mut};
+use crate::value::ValueRefused;
+
+type Instance = Box<dyn Quantizer>;
+
+/// The table of the quantizers of `E`.
+pub(crate) struct QuantizerDoor<E>(PhantomData<E>);
+
+impl<E: Exports> QuantizerDoor<E> {
+    pub(crate) const TABLE: &'static MobillmQuantizer = &MobillmQuantizer {
+        size: size_of::<MobillmQuantizer>(),
+        component: MobillmComponent {
+            check: check::<E>,
+            build: build::<E>,
+            release: release::<Instance>,
+        },
+        format,
+        row_bytes,
+        error_bound,
+        encode,
+        decode,
+    };
+}
+
+#[derive(Deserialize)]
+struct Context {
+    hidden: usize,
+}
+
+unsafe extern "C" fn check<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    known: MobillmText,
+    diagnostics: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, texts and writers are lent for the call.
+    unsafe {
+        guard(error, || {
+            let config = twin(E::components().quantizers, tag, options)?;
+            let Context { hidden } = context(known)?;
+            write_diagnostics(diagnostics, &config.check(hidden))
+        })
+    }
+}
+
+unsafe extern "C" fn build<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    _: MobillmText,
+    instance: *mut *mut c_void,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
+    unsafe {
+        guard(error, || {
+            let built: Instance = twin(E::components().quantizers, tag, options)?.build();
+            hand_over(built, instance);
+            Ok(())
+        })
+    }
+}
+
+/// # Safety
+/// The instance is one of `build`.
+unsafe fn quantizer<'a>(instance: *mut c_void) -> &'a dyn Quantizer {
+    // SAFETY: as the caller promises.
+    unsafe { &**instance.cast::<Instance>() }
+}
+
+fn ending(error: &QuantizeError) -> Ending {
+    let json = ValueRefused::of(error).and_then(|value| serde_json::to_string(&value).ok());
+    Ending::Refused(json.unwrap_or_else(|| error.to_string()))
+}
+
+unsafe extern "C" fn format(
+    instance: *mut c_void,
+    format: *mut MobillmPayloadFormat,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, the instance is of `build`, and the format is lent for the call.
+    unsafe {
+        guard(std::ptr::null(), || {
+            let is = quantizer(instance).format();
+            let (name, version, flags, block) = (is.name, is.version, is.flags, is.block);
+            format.write(MobillmPayloadFormat { name, version, flags, block });
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn row_bytes(
+    instance: *mut c_void,
+    hidden: usize,
+    bytes: *mut usize,
+) -> MobillmStatus {
+    // SAFETY: as above.
+    unsafe {
+        guard(std::ptr::null(), || {
+            bytes.write(quantizer(instance).row_bytes(hidden));
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn error_bound(
+    instance: *mut c_void,
+    row: *const DLTensor,
+    bound: *const DLTensor,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, the tensors are what they say and are lent for the call.
+    unsafe {
+        guard(std::ptr::null(), || {
+            let row = view::<f32, 1>(row).map_err(Ending::Refused)?;
+            let mut out = view_mut::<f32, 1>(bound).map_err(Ending::Refused)?;
+            let row = row.to_slice().unwrap_or_default();
+            let bound = quantizer(instance).error_bound(row);
+            if bound.len() != out.len() {
+                return Err(Ending::Failed(format!(
+                    "{} bounds for {} values",
+                    bound.len(),
+                    out.len()
+                )));
+            }
+            out.iter_mut().zip(bound).for_each(|(out, bound)| *out = bound);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn encode(
+    instance: *mut c_void,
+    rows: *const DLTensor,
+    out: MobillmBuffer,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above; the buffer is lent for the call, too.
+    unsafe {
+        guard(error, || {
+            let rows = view::<f32, 2>(rows).map_err(Ending::Refused)?;
+            quantizer(instance)
+                .encode_rows(ClearedRows::crossed(rows), out.read())
+                .map_err(|error| ending(&error))
+        })
+    }
+}
+
+unsafe extern "C" fn decode(
+    instance: *mut c_void,
+    bytes: MobillmBytes,
+    rows: *const DLTensor,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above.
+    unsafe {
+        guard(error, || {
+            let mut out = view_mut::<f32, 2>(rows).map_err(Ending::Refused)?;
+            let quantizer = quantizer(instance);
+            let (rows, hidden) = out.dim();
+            let (format, bytes) = (quantizer.format(), bytes.read());
+            let row_bytes = quantizer.row_bytes(hidden);
+            let payload = Payload { format, rows, hidden, row_bytes, bytes };
+            let Some(out) = out.as_slice_mut() else { return Ok(()) };
+            quantizer.decode_rows(&payload, out).map_err(|error| ending(&error))
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! A selector's table.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use mobillm_core::selector::{Selector, SelectorError};
+
+use super::list::Exports;
+use super::thunk::{
+    Ending, context, guard, hand_over, release, twin, write_diagnostics, write_json,
+};
+use crate::abi::{
+    MOBILLM_OK, MobillmComponent, MobillmSelection, MobillmSelector, MobillmStatus, MobillmTap,
+    MobillmText, MobillmWriter,
+};
+use crate::info::Info;
+use crate::tensors::Lent;
+use crate::{layout, tap};
+
+struct Instance {
+    selector: Box<dyn Selector>,
+    /// Of the last tap's rows, for the next ones.
+    memory: Vec<f32>,
+}
+
+/// The table of the selectors of `E`.
+pub(crate) struct SelectorDoor<E>(PhantomData<E>);
+
+impl<E: Exports> SelectorDoor<E> {
+    pub(crate) const TABLE: &'static MobillmSelector = &MobillmSelector {
+        size: size_of::<MobillmSelector>(),
+        component: MobillmComponent {
+            check: check::<E>,
+            build: build::<E>,
+            release: release::<Instance>,
+        },
+        layers,
+        rows,
+        select,
+    };
+}
+
+unsafe extern "C" fn check<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    known: MobillmText,
+    diagnostics: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, texts and writers are lent for the call.
+    unsafe {
+        guard(error, || {
+            let config = twin(E::components().selectors, tag, options)?;
+            let Info(info) = context(known)?;
+            write_diagnostics(diagnostics, &config.check(&info))
+        })
+    }
+}
+
+unsafe extern "C" fn build<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    known: MobillmText,
+    instance: *mut *mut c_void,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
+    unsafe {
+        guard(error, || {
+            let config = twin(E::components().selectors, tag, options)?;
+            let Info(info) = context(known)?;
+            let selector = config.build(&info);
+            hand_over(Instance { selector, memory: Vec::new() }, instance);
+            Ok(())
+        })
+    }
+}
+
+/// # Safety
+/// The instance is one of `build`, and there is no other call of it.
+unsafe fn selector<'a>(instance: *mut c_void) -> &'a mut Instance {
+    // SAFETY: as the caller promises.
+    unsafe { &mut *instance.cast::<Instance>() }
+}
+
+unsafe extern "C" fn layers(
+    instance: *mut c_void,
+    info: MobillmText,
+    out: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, the instance is of `build`, calls come one at a time, and text and writers are lent.
+    unsafe {
+        guard(error, || {
+            let Info(info) = context(info)?;
+            write_json(out, &selector(instance).selector.layers(&info))
+        })
+    }
+}
+
+unsafe extern "C" fn rows(
+    instance: *mut c_void,
+    tokens: usize,
+    rows: *mut usize,
+    fixed: *mut bool,
+) -> MobillmStatus {
+    // SAFETY: as above; both places are lent for the call.
+    unsafe {
+        guard(std::ptr::null(), || {
+            let Instance { selector, .. } = selector(instance);
+            rows.write(selector.rows(tokens));
+            fixed.write(selector.is_fixed());
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn select(
+    instance: *mut c_void,
+    tap: *const MobillmTap,
+    selection: *const MobillmSelection,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above; tap and selection are lent for the call.
+    unsafe {
+        guard(error, || {
+            let Instance { selector, memory } = selector(instance);
+            let tap = tap::read(tap, None).map_err(Ending::Refused)?;
+            let chosen = selector.select(&tap, std::mem::take(memory)).map_err(ending)?;
+            let rows = Lent::of(chosen.values(), chosen.rows().dim().into());
+            let MobillmSelection { context, selected } = *selection;
+            let taken = selected(context, &layout::lend(chosen.layout()), &rows.tensor());
+            *memory = chosen.into_values();
+            match taken {
+                MOBILLM_OK => Ok(()),
+                status => {
+                    Err(Ending::Failed(format!("the host did not take the rows (status {status})")))
+                }
+            }
+        })
+    }
+}
+
+fn ending(error: SelectorError) -> Ending {
+    match error {
+        SelectorError::Shape(_) | SelectorError::Tap { .. } => Ending::Refused(error.to_string()),
+        _ => Ending::failed(error),
+    }
+}

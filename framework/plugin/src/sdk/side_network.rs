@@ -1,0 +1,249 @@
+//! A side network's table.
+//!
+//! The taps of a batch are copied once: a network is given a batch of its own. Beside a training step
+//! that is nothing.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use mobillm_core::activations::ActivationBatch;
+use mobillm_core::side_network::{SideNetwork, SideNetworkContext, SideNetworkError};
+
+use super::list::Exports;
+use super::thunk::{
+    Ending, context, guard, hand_over, release, twin, write_diagnostics, write_json,
+};
+use crate::abi::{
+    DLTensor, MobillmBytes, MobillmComponent, MobillmLayout, MobillmSideNetwork, MobillmStatus,
+    MobillmSupervision, MobillmText, MobillmWriter,
+};
+use crate::layout::{self, list};
+use crate::refusal::Diverged;
+use crate::supervision;
+use crate::tensors::{view, view_mut};
+use crate::text::write;
+
+type Instance = Box<dyn SideNetwork>;
+
+/// The table of the side networks of `E`.
+pub(crate) struct SideNetworkDoor<E>(PhantomData<E>);
+
+impl<E: Exports> SideNetworkDoor<E> {
+    pub(crate) const TABLE: &'static MobillmSideNetwork = &MobillmSideNetwork {
+        size: size_of::<MobillmSideNetwork>(),
+        component: MobillmComponent {
+            check: check::<E>,
+            build: build::<E>,
+            release: release::<Instance>,
+        },
+        load: load::<E>,
+        info,
+        train_step,
+        predict,
+        adapter,
+        checkpoint,
+        restore,
+    };
+}
+
+unsafe extern "C" fn check<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    known: MobillmText,
+    diagnostics: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, texts and writers are lent for the call.
+    unsafe {
+        guard(error, || {
+            let config = twin(E::components().side_networks, tag, options)?;
+            write_diagnostics(diagnostics, &config.check(&context::<SideNetworkContext>(known)?))
+        })
+    }
+}
+
+unsafe extern "C" fn build<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    known: MobillmText,
+    instance: *mut *mut c_void,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
+    unsafe {
+        guard(error, || {
+            let config = twin(E::components().side_networks, tag, options)?;
+            let built = config.build(&context::<SideNetworkContext>(known)?);
+            let built: Instance = built.map_err(Ending::failed)?;
+            hand_over(built, instance);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn load<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    adapter: MobillmBytes,
+    instance: *mut *mut c_void,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above; the adapter is lent for the call, too.
+    unsafe {
+        guard(error, || {
+            let config = twin(E::components().side_networks, tag, options)?;
+            let loaded: Instance = config.load(adapter.read()).map_err(of_file)?;
+            hand_over(loaded, instance);
+            Ok(())
+        })
+    }
+}
+
+/// # Safety
+/// The instance is one of `build` or `load`, and no other call on it is under way.
+unsafe fn network<'a>(instance: *mut c_void) -> &'a mut dyn SideNetwork {
+    // SAFETY: as the caller promises.
+    unsafe { &mut **instance.cast::<Instance>() }
+}
+
+/// The end of a call that was given, or asked for, a file.
+fn of_file(error: SideNetworkError) -> Ending {
+    match error {
+        SideNetworkError::Adapter { problem } => Ending::Refused(problem),
+        error => Ending::failed(error),
+    }
+}
+
+/// The end of a call that was given a batch.
+fn of_batch(error: SideNetworkError) -> Ending {
+    match error {
+        SideNetworkError::Batch { problem } => Ending::Refused(problem),
+        SideNetworkError::Diverged { step, loss } => {
+            let json = serde_json::to_string(&Diverged::new(step, loss));
+            json.map_or_else(Ending::failed, Ending::Refused)
+        }
+        error => Ending::failed(error),
+    }
+}
+
+/// The batch that the host lent.
+///
+/// # Safety
+/// Layout and taps are what they say, and lent for the call.
+unsafe fn batch(
+    layout: *const MobillmLayout,
+    taps: *const DLTensor,
+    count: usize,
+) -> Result<ActivationBatch, String> {
+    // SAFETY: as the caller promises.
+    let taps = unsafe { list("taps", taps, count) }?;
+    // SAFETY: as the caller promises.
+    let taps = taps.iter().map(|tap| unsafe { view::<f32, 2>(tap) });
+    let taps = taps.collect::<Result<Vec<_>, _>>()?;
+    let Some(shape) = taps.first().map(|tap| tap.dim()) else {
+        return Err("it has no taps".to_owned());
+    };
+    if let Some(other) = taps.iter().find(|tap| tap.dim() != shape) {
+        return Err(format!("it has taps of {shape:?} and of {:?} rows and values", other.dim()));
+    }
+    let (rows, hidden) = shape;
+    // SAFETY: as the caller promises.
+    let layout = unsafe { layout::read(layout, rows) }?;
+    let taps = taps.iter().map(|tap| tap.iter().copied().collect()).collect();
+    ActivationBatch::new(layout, hidden, taps).map_err(|error| error.to_string())
+}
+
+unsafe extern "C" fn info(
+    instance: *mut c_void,
+    out: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, the instance is of `build` or `load`, calls come one at a time, and the writers
+    // are lent for the call.
+    unsafe { guard(error, || write_json(out, network(instance).info())) }
+}
+
+unsafe extern "C" fn train_step(
+    instance: *mut c_void,
+    layout: *const MobillmLayout,
+    taps: *const DLTensor,
+    count: usize,
+    targets: *const MobillmSupervision,
+    report: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above; layout and taps are what they say, there is a target for each sample, and all is lent for
+    // the call.
+    unsafe {
+        guard(error, || {
+            let batch = batch(layout, taps, count).map_err(Ending::Refused)?;
+            let targets = list("targets", targets, batch.layout().samples());
+            let targets = targets.map_err(Ending::Refused)?.iter();
+            let targets = targets.map(|target| supervision::read(target, usize::MAX));
+            let targets = targets.collect::<Result<Vec<_>, _>>().map_err(Ending::Refused)?;
+            let step = network(instance).train_step(&batch, &targets).map_err(of_batch)?;
+            write_json(report, &step)
+        })
+    }
+}
+
+unsafe extern "C" fn predict(
+    instance: *mut c_void,
+    layout: *const MobillmLayout,
+    taps: *const DLTensor,
+    count: usize,
+    scores: *const DLTensor,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above; nobody else looks at the scores.
+    unsafe {
+        guard(error, || {
+            let batch = batch(layout, taps, count).map_err(Ending::Refused)?;
+            let mut scores = view_mut::<f32, 2>(scores).map_err(Ending::Refused)?;
+            let predicted = network(instance).predict(&batch).map_err(of_batch)?;
+            if predicted.dim() != scores.dim() {
+                let (got, expected) = (predicted.dim(), scores.dim());
+                return Err(Ending::Failed(format!("scores of {got:?}, expected {expected:?}")));
+            }
+            scores.assign(&predicted);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn adapter(
+    instance: *mut c_void,
+    out: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above.
+    unsafe {
+        guard(error, || {
+            write(out, &network(instance).adapter().map_err(of_file)?);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn checkpoint(
+    instance: *mut c_void,
+    out: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above.
+    unsafe {
+        guard(error, || {
+            write(out, &network(instance).checkpoint().map_err(of_file)?);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn restore(
+    instance: *mut c_void,
+    checkpoint: MobillmBytes,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above; the bytes are lent for the call.
+    unsafe { guard(error, || network(instance).restore(checkpoint.read()).map_err(of_file)) }
+}

@@ -1,0 +1,271 @@
+//! A transport's table. Calls from outside block; inside an asynchronous transport runs on tokio.
+//!
+//! The host's runtime is not here: the statics of a library are copies of its own, and a socket that was
+//! registered with one runtime does not work under another. So the kit has a runtime itself, started by the
+//! first call. It has one worker, which watches sockets and timers and runs what a transport spawns, also
+//! while no call is out; the future of a call is polled on the thread that called. Many of these may wait at once.
+//! A transport that knows nothing of tokio is polled there as well.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use mobillm_core::transport::{
+    FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportError,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use super::list::Exports;
+use super::thunk::{Ending, guard, hand_over, release, twin, write_diagnostics};
+use crate::abi::{
+    MobillmBytes, MobillmComponent, MobillmLink, MobillmStatus, MobillmText, MobillmTransport,
+    MobillmWriter,
+};
+use crate::refusal::LinkRefused;
+use crate::text::write;
+
+type Instance = Box<dyn Transport>;
+type Listening = Box<dyn Listener>;
+type Sink = Box<dyn FrameSink>;
+type Source = Box<dyn FrameSource>;
+
+/// The table of the transports of `E`.
+pub(crate) struct TransportDoor<E>(PhantomData<E>);
+
+impl<E: Exports> TransportDoor<E> {
+    pub(crate) const TABLE: &'static MobillmTransport = &MobillmTransport {
+        size: size_of::<MobillmTransport>(),
+        component: MobillmComponent {
+            check: check::<E>,
+            build: build::<E>,
+            release: release_inside::<Instance>,
+        },
+        crosses_processes: crosses_processes::<E>,
+        overhead,
+        connect,
+        listen,
+        accept,
+        send,
+        close,
+        receive,
+        release_listener: release_inside::<Listening>,
+        release_sink: release_inside::<Sink>,
+        release_source: release_inside::<Source>,
+    };
+}
+
+/// The runtime of this library. It lives as long as the library does: until the process ends.
+fn runtime() -> Result<&'static Runtime, Ending> {
+    static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
+    let start = || {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("plugin transport").enable_all();
+        builder.build().map_err(|error| format!("the runtime of the transports: {error}"))
+    };
+    RUNTIME.get_or_init(start).as_ref().map_err(|problem| Ending::Failed(problem.clone()))
+}
+
+/// Takes back what may hold sockets.
+unsafe extern "C" fn release_inside<T>(instance: *mut c_void) {
+    // SAFETY: as the ABI says, the instance is one that was handed over as a `T`, and is not used again.
+    unsafe {
+        guard(std::ptr::null(), || {
+            let _inside = runtime()?.enter();
+            release::<T>(instance);
+            Ok(())
+        });
+    }
+}
+
+unsafe extern "C" fn check<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    _: MobillmText,
+    diagnostics: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, texts and writers are lent for the call.
+    unsafe {
+        guard(error, || {
+            let config = twin(E::components().transports, tag, options)?;
+            write_diagnostics(diagnostics, &config.check())
+        })
+    }
+}
+
+unsafe extern "C" fn build<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    _: MobillmText,
+    instance: *mut *mut c_void,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
+    unsafe {
+        guard(error, || {
+            let config = twin(E::components().transports, tag, options)?;
+            let _inside = runtime()?.enter();
+            let built: Instance = config.build();
+            hand_over(built, instance);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn crosses_processes<E: Exports>(
+    tag: MobillmText,
+    options: MobillmText,
+    crosses: *mut bool,
+) -> MobillmStatus {
+    // SAFETY: as above; the answer's place is lent for the call, too.
+    unsafe {
+        guard(std::ptr::null(), || {
+            let config = twin(E::components().transports, tag, options)?;
+            crosses.write(config.crosses_processes());
+            Ok(())
+        })
+    }
+}
+
+/// # Safety
+/// The instance is one of `build`.
+unsafe fn transport<'a>(instance: *mut c_void) -> &'a dyn Transport {
+    // SAFETY: as the caller promises.
+    unsafe { &**instance.cast::<Instance>() }
+}
+
+fn ending(error: TransportError) -> Ending {
+    let json = LinkRefused::of(&error).and_then(|refused| serde_json::to_string(&refused).ok());
+    match (json, error) {
+        (Some(json), _) => Ending::Refused(json),
+        (None, TransportError::Closed) => Ending::Closed,
+        (None, TransportError::System(error)) => Ending::failed(error),
+        (None, error) => Ending::failed(error),
+    }
+}
+
+unsafe extern "C" fn overhead(instance: *mut c_void, bytes: *mut usize) -> MobillmStatus {
+    // SAFETY: as the ABI says, the instance is of `build`, and the number's place is lent for the call.
+    unsafe {
+        guard(std::ptr::null(), || {
+            bytes.write(transport(instance).overhead());
+            Ok(())
+        })
+    }
+}
+
+/// Hands the halves of `link` over.
+///
+/// # Safety
+/// The place of the halves is the host's, lent for the call.
+unsafe fn hand_over_link(link: Link, halves: *mut MobillmLink) {
+    let Link { sink, source } = link;
+    // SAFETY: as the caller promises.
+    unsafe {
+        hand_over::<Sink>(sink, &raw mut (*halves).sink);
+        hand_over::<Source>(source, &raw mut (*halves).source);
+    }
+}
+
+unsafe extern "C" fn connect(
+    instance: *mut c_void,
+    link: *mut MobillmLink,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above; the link's place and the writer are lent for the call, too.
+    unsafe {
+        guard(error, || {
+            let connected = runtime()?.block_on(transport(instance).connect());
+            hand_over_link(connected.map_err(ending)?, link);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn listen(
+    instance: *mut c_void,
+    listener: *mut *mut c_void,
+    address: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as above.
+    unsafe {
+        guard(error, || {
+            let listening = runtime()?.block_on(transport(instance).listen()).map_err(ending)?;
+            write(address, listening.address().as_bytes());
+            hand_over::<Listening>(listening, listener);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn accept(
+    listener: *mut c_void,
+    link: *mut MobillmLink,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, the listener is of `listen`, calls on it come one at a time, and the link's place
+    // and the writer are lent for the call.
+    unsafe {
+        guard(error, || {
+            let listener = &mut *listener.cast::<Listening>();
+            let accepted = runtime()?.block_on(listener.accept());
+            hand_over_link(accepted.map_err(ending)?, link);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn send(
+    sink: *mut c_void,
+    frame: MobillmBytes,
+    bulk: bool,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, the sink is of a link, calls on it come one at a time, and frame and writer are
+    // lent for the call.
+    unsafe {
+        guard(error, || {
+            let sink = &mut *sink.cast::<Sink>();
+            let lane = if bulk { Lane::Bulk } else { Lane::Control };
+            // A transport may keep a frame for longer than this call.
+            let frame = Bytes::copy_from_slice(frame.read());
+            runtime()?.block_on(sink.send(frame, lane)).map_err(ending)
+        })
+    }
+}
+
+unsafe extern "C" fn close(sink: *mut c_void, error: *const MobillmWriter) -> MobillmStatus {
+    // SAFETY: as above.
+    unsafe {
+        guard(error, || {
+            let sink = &mut *sink.cast::<Sink>();
+            runtime()?.block_on(sink.close()).map_err(ending)
+        })
+    }
+}
+
+unsafe extern "C" fn receive(
+    source: *mut c_void,
+    frame: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, the source is of a link, calls on it come one at a time, and the writers are
+    // lent for the call.
+    unsafe {
+        guard(error, || {
+            let source = &mut *source.cast::<Source>();
+            match runtime()?.block_on(source.receive()) {
+                Ok(Some(received)) => {
+                    write(frame, &received);
+                    Ok(())
+                }
+                Ok(None) => Err(Ending::Closed),
+                // The end of a link in order is no error: one that is must not look like it.
+                Err(TransportError::Closed) => Err(Ending::failed(TransportError::Closed)),
+                Err(error) => Err(ending(error)),
+            }
+        })
+    }
+}
