@@ -20,8 +20,8 @@
 //! load = ["libacme_codes.so"]
 //! ```
 //!
-//! The tests run the laws of both slots, as they are and through the door. To begin a library of your own,
-//! copy this folder, or ask `mobillm plugins new`.
+//! The tests run the laws of both slots, as they are and through the door. `mobillm plugins new` begins a
+//! library of your own.
 
 mod clip;
 mod q6;
