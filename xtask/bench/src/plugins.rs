@@ -146,12 +146,12 @@ impl Quantizer for Probe {
     }
 }
 
-mobillm_plugin::export! { quantizers: [ProbeConfig] }
+mobillm_plugin::door! { fn probe; quantizers: [ProbeConfig] }
 
 /// Bytes of a tensor that are copied on its way through the door.
 fn copies() -> Result<Figure, Error> {
-    // SAFETY: the door is of `export!`.
-    unsafe { Library::linked("bench", mobillm_plugin) }?;
+    // SAFETY: the door is of `door!`.
+    unsafe { Library::linked("bench", probe) }?;
     let rows: Cleared = cleared(ROWS)?;
     encode(&*loaded(ProbeConfig::TAG)?, &rows, &mut Vec::new())?;
     let is_same = SEEN.load(Ordering::Relaxed) == rows.rows().as_ptr().addr();

@@ -38,7 +38,36 @@ pub use list::{Components, Exports, Maker, Twin};
 /// ```
 #[macro_export]
 macro_rules! export {
-    ($($slot:ident: [$($component:ty),* $(,)?]),* $(,)?) => {
+    ($($slots:tt)*) => {
+        $crate::door! {
+            /// The door: what a host looks for in a plugin.
+            #[unsafe(no_mangle)]
+            pub fn mobillm_plugin;
+            $($slots)*
+        }
+    };
+}
+
+/// The door of [`export!`](crate::export) under a name of your own, for [`Library::linked`](crate::Library::linked): a
+/// program has one symbol `mobillm_plugin`, and what it links may have taken it.
+///
+/// ```
+/// mobillm_plugin::door! {
+///     fn example;
+///     quantizers: [mobillm_quantizers::Nf4Config],
+/// }
+/// # fn main() {
+/// // SAFETY: the door is of this macro.
+/// let library = unsafe { mobillm_plugin::Library::linked("example", example) }.unwrap();
+/// assert_eq!(library.components[0].tag, "nf4");
+/// # }
+/// ```
+#[macro_export]
+macro_rules! door {
+    (
+        $(#[$attribute:meta])* $visibility:vis fn $door:ident;
+        $($slot:ident: [$($component:ty),* $(,)?]),* $(,)?
+    ) => {
         /// What this library has.
         struct MobillmExports;
 
@@ -50,9 +79,8 @@ macro_rules! export {
             }
         }
 
-        /// The door: what a host looks for in a plugin.
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn mobillm_plugin() -> *const $crate::abi::MobillmPlugin {
+        $(#[$attribute])*
+        $visibility unsafe extern "C" fn $door() -> *const $crate::abi::MobillmPlugin {
             static DOOR: $crate::abi::MobillmPlugin = $crate::abi::MobillmPlugin {
                 magic: $crate::abi::MAGIC,
                 major: $crate::abi::MAJOR,
