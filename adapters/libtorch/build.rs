@@ -1,10 +1,15 @@
-//! A library that is loaded finds libtorch where it was built against, without LD_LIBRARY_PATH.
+//! The library that is loaded finds libtorch without LD_LIBRARY_PATH: in the folder, or link to one, `libtorch` beside
+//! itself, or else where it was built against.
 
 use std::env;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
+    let system = env::var("CARGO_CFG_TARGET_OS");
+    let beside = if system.as_deref() == Ok("macos") { "@loader_path" } else { "$ORIGIN" };
     if let Ok(libtorch) = env::var("LIBTORCH") {
-        println!("cargo::rustc-link-arg-cdylib=-Wl,-rpath,{libtorch}/lib");
+        for folder in [&format!("{beside}/libtorch"), &libtorch] {
+            println!("cargo::rustc-link-arg-cdylib=-Wl,-rpath,{folder}/lib");
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! which crate may depend on which.
 //!
 //! `INSTA_UPDATE=always cargo test -p mobillm-snapshots` accepts changes; `INSTA_UPDATE=no`, as in CI,
-//! writes nothing. A snapshot that is not among [`names`] is refused: delete it.
+//! writes nothing. `cargo xtask test` refuses snapshots, here and in other crates, that no test was compared with.
 //!
 //! # Example
 //!
@@ -47,12 +47,6 @@ pub const DOCS: &str = "../docs";
 /// The config that a binary without libtorch refuses.
 pub const NEEDS_LIBTORCH: &str = "mobillm-libtorch";
 
-/// Of bad configs that load, and do not fit their model, the beginning of the name.
-pub const MISFIT: &str = "misfit-";
-
-/// Snapshots that do not come from a config each.
-const SINGLE: [&str; 2] = ["help", "without-libtorch"];
-
 /// The file `name` in the folder `folder` of the examples.
 pub fn config(folder: &str, name: &str) -> PathBuf {
     Path::new(CONFIGS).join(folder).join(format!("{name}.toml"))
@@ -63,25 +57,17 @@ pub fn config(folder: &str, name: &str) -> PathBuf {
 /// # Errors
 /// If it cannot be read.
 pub fn configs(folder: &str) -> io::Result<Vec<String>> {
-    stems(&Path::new(CONFIGS).join(folder), "toml")
-}
-
-/// The names of the files in `folder` with this extension, sorted.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn stems(folder: &Path, extension: &str) -> io::Result<Vec<String>> {
-    let mut stems = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(Path::new(CONFIGS).join(folder))? {
         let path = entry?.path();
         if let (Some(stem), true) =
-            (path.file_stem(), path.extension().is_some_and(|found| found == extension))
+            (path.file_stem(), path.extension().is_some_and(|extension| extension == "toml"))
         {
-            stems.push(stem.to_string_lossy().into_owned());
+            names.push(stem.to_string_lossy().into_owned());
         }
     }
-    stems.sort();
-    Ok(stems)
+    names.sort();
+    Ok(names)
 }
 
 /// The name of the config that the example `name` extends, or `None` if it stands alone.
@@ -93,23 +79,6 @@ pub fn base(name: &str) -> io::Result<Option<String>> {
     let table: toml::Table = toml::from_str(&text).map_err(io::Error::other)?;
     let extends = table.get("extends").and_then(toml::Value::as_str);
     Ok(extends.map(|file| file.trim_end_matches(".toml").to_owned()))
-}
-
-/// Every snapshot that there is to be.
-///
-/// # Errors
-/// If the examples cannot be read.
-pub fn names() -> io::Result<BTreeSet<String>> {
-    let mut names: BTreeSet<String> = SINGLE.map(str::to_owned).into();
-    for name in configs("")? {
-        if base(&name)?.is_some() {
-            names.insert(format!("difference-{name}"));
-        }
-        names.insert(format!("assembly-{name}"));
-        names.insert(format!("resolved-{name}"));
-    }
-    names.extend(configs("bad")?.iter().map(|name| format!("diagnostics-{name}")));
-    Ok(names)
 }
 
 /// What `variant` has that `base` has not (`+`), the other way round (`-`), and what changed (`~`).

@@ -2,13 +2,16 @@
 //! fetches the rest into the user's cache by `mobillm-pull`.
 //!
 //! - `cargo xtask quickstart` shows MobiLLM at work, from nothing to a prediction;
+//! - `cargo xtask libtorch` builds the plugin that trains with libtorch;
 //! - `cargo xtask test` runs every test of the workspace;
 //! - `cargo xtask lint` runs what a change must pass besides;
+//! - `cargo xtask docs` writes what `docs` has of every option;
 //! - `cargo xtask sanitize` looks for misused memory on both sides of the plugins' door;
 //! - `cargo xtask bench NAME` measures.
 
 mod needs;
 mod process;
+mod snapshots;
 mod tasks;
 
 use std::env;
@@ -24,12 +27,18 @@ struct Task {
     run: fn(&[String]) -> Result<(), Failure>,
 }
 
-const TASKS: [Task; 5] = [
+const TASKS: [Task; 7] = [
     Task {
         name: "quickstart",
         arguments: "",
         summary: "fetch a model and data, build, fine-tune, and say what to try next",
         run: tasks::quickstart,
+    },
+    Task {
+        name: "libtorch",
+        arguments: "",
+        summary: "fetch libtorch, build the plugin with it, and say how a config loads it",
+        run: tasks::libtorch,
     },
     Task {
         name: "test",
@@ -42,6 +51,12 @@ const TASKS: [Task; 5] = [
         arguments: "",
         summary: "formatting, clippy and docs, with warnings as errors",
         run: tasks::lint,
+    },
+    Task {
+        name: "docs",
+        arguments: "",
+        summary: "write docs/options.md and docs/mobillm.schema.json",
+        run: tasks::docs,
     },
     Task {
         name: "sanitize",
@@ -129,6 +144,8 @@ mod tests {
     fn arguments_that_a_task_does_not_take_are_refused() {
         for failure in [
             complaint(&["lint", "--fix"]),
+            complaint(&["libtorch", "2.13.0"]),
+            complaint(&["docs", "options"]),
             complaint(&["sanitize", "all"]),
             complaint(&["quickstart", "now"]),
         ] {

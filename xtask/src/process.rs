@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 
@@ -24,9 +24,21 @@ pub(crate) enum Failure {
          LIBTORCH to fetch the right one", folder.display()
     )]
     Libtorch { folder: PathBuf, found: String, expected: &'static str },
+    /// Nothing is compared with these snapshots.
+    #[error(
+        "no test is compared with these snapshots; delete them, or accept those that wait:\n{}",
+        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("\n")
+    )]
+    LeftSnapshots { paths: Vec<PathBuf> },
+    /// The snapshots cannot be gone through.
+    #[error("cannot look for snapshots: {source}")]
+    Snapshots { source: io::Error },
     /// A program could not be started.
     #[error("cannot run `{line}`: {source}")]
     Start { line: String, source: io::Error },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
     /// A program ran and failed; it has told why.
     #[error("`{line}` failed with {status}")]
     Status { line: String, status: ExitStatus },
@@ -40,7 +52,12 @@ impl Failure {
             Self::Status { status, .. } => {
                 status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
             }
-            Self::Pull(_) | Self::Libtorch { .. } | Self::Start { .. } => 1,
+            Self::Pull(_)
+            | Self::Libtorch { .. }
+            | Self::LeftSnapshots { .. }
+            | Self::Snapshots { .. }
+            | Self::Start { .. }
+            | Self::Write { .. } => 1,
         }
     }
 }
@@ -57,6 +74,17 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     let line = show(command);
     let status = command.status();
     finish(line, status)
+}
+
+/// Like [`run`], and writes what it prints to `file`, unless it fails.
+pub(crate) fn run_into(command: &mut Command, file: &Path) -> Result<(), Failure> {
+    let line = show(command);
+    let (status, printed) = match command.stderr(Stdio::inherit()).output() {
+        Ok(output) => (Ok(output.status), output.stdout),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    finish(line, status)?;
+    std::fs::write(file, printed).map_err(|source| Failure::Write { path: file.to_owned(), source })
 }
 
 /// Like [`run`], and gathers in `kept` the lines of its output that `keep` picks.

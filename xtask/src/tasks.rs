@@ -1,23 +1,32 @@
 //! The tasks.
 
 use std::env;
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::needs::Needs;
-use crate::process::{Failure, cargo, run, run_keeping};
+use crate::process::{Failure, cargo, run, run_into, run_keeping};
+use crate::snapshots::Compared;
 
 /// The quickstart's run folder, relative to the checkout.
 const RUN: &str = "runs/quickstart";
 
-/// The crates that can be built with libtorch in them, and the library of its own that a config loads.
-const WITH_LIBTORCH: &str =
-    "mobillm-cli/libtorch,mobillm-snapshots/libtorch,mobillm-adapter-libtorch/plugin";
+/// The crates that can be built with libtorch in them.
+const WITH_LIBTORCH: &str = "mobillm-cli/libtorch,mobillm-snapshots/libtorch";
+
+/// The crate that is a plugin with libtorch.
+const LIBTORCH: &str = "mobillm-adapter-libtorch";
+
+/// The folder of the sources.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
 
 /// From nothing to a fine-tuned model: all of it by the binary that users have.
 pub(crate) fn quickstart(arguments: &[String]) -> Result<(), Failure> {
     takes_nothing("quickstart", arguments)?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let root = root();
     let mobillm = build_mobillm()?;
     for arguments in [
         &["pull", "onnxruntime", "all-minilm-l6-v2", "sms-spam"][..],
@@ -41,14 +50,56 @@ fn build_mobillm() -> Result<PathBuf, Failure> {
     Ok(release_folder().join("mobillm"))
 }
 
-/// Where cargo puts release binaries: beside the folder of this program, such as `target/debug`.
-fn release_folder() -> PathBuf {
+/// Where cargo puts this program: such as `target/debug`.
+fn debug_folder() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
-    program.parent().unwrap_or(Path::new("")).with_file_name("release")
+    program.parent().unwrap_or(Path::new("")).to_owned()
 }
 
-/// Every test of the workspace, then the examples in its docs. Arguments select tests by the
-/// runner's own rules; then the docs are left out.
+/// Where cargo puts release binaries.
+fn release_folder() -> PathBuf {
+    debug_folder().with_file_name("release")
+}
+
+/// The file of the plugin with libtorch.
+fn plugin() -> String {
+    format!("{DLL_PREFIX}{}{DLL_SUFFIX}", LIBTORCH.replace('-', "_"))
+}
+
+/// The plugin with libtorch, for the program that users have.
+pub(crate) fn libtorch(arguments: &[String]) -> Result<(), Failure> {
+    takes_nothing("libtorch", arguments)?;
+    let needs = Needs::the_workspace()?;
+    run(needs.tell(&mut cargo(&["build", "--release", "--package", LIBTORCH])))?;
+    let path = release_folder().join(plugin());
+    let path = path.display();
+    println!(
+        "A config that says\n\n    [plugins]\n    load = [\"{path}\"]\n\n\
+         may name the side network `libtorch`. The example trains with it by\n\n    \
+         target/release/mobillm run examples/configs/mobillm-libtorch.toml --set 'plugins.load=[\"{path}\"]'"
+    );
+    Ok(())
+}
+
+/// What `docs` has of every option: as the program prints it, with the plugin that is not linked in.
+pub(crate) fn docs(arguments: &[String]) -> Result<(), Failure> {
+    takes_nothing("docs", arguments)?;
+    let needs = Needs::the_workspace()?;
+    let build = &["build", "--package", "mobillm-cli", "--package", LIBTORCH];
+    run(needs.tell(&mut cargo(build)))?;
+    let mobillm = debug_folder().join(format!("mobillm{EXE_SUFFIX}"));
+    let plugin = debug_folder().join(plugin());
+    let docs = root().join("docs");
+    for (options, file) in [(&[][..], "mobillm.schema.json"), (&["--reference"], "options.md")] {
+        let mut command = Command::new(&mobillm);
+        command.arg("schema").args(options).arg("--load").arg(&plugin);
+        run_into(&mut command, &docs.join(file))?;
+    }
+    Ok(())
+}
+
+/// Every test of the workspace, then the examples in its docs; then no snapshot may be left that none of
+/// them was compared with. Arguments select tests by the runner's own rules; then the rest is left out.
 pub(crate) fn test(arguments: &[String]) -> Result<(), Failure> {
     let needs = Needs::everything()?;
     let runner = || {
@@ -65,19 +116,22 @@ pub(crate) fn test(arguments: &[String]) -> Result<(), Failure> {
     tests.args(arguments);
     let mut runs = vec![tests];
     if arguments.is_empty() {
-        // The base binary does without libtorch, so what needs it is a second build of a few crates.
+        // The base binary does without libtorch: one with it linked in is a second build of a few crates.
         let mut with_libtorch = runner();
         with_libtorch.args(["--workspace", "--features", WITH_LIBTORCH, "libtorch"]);
         runs.push(with_libtorch);
         runs.push(cargo(&["test", "--doc", "--workspace"]));
     }
+    let compared = Compared::new();
     let mut closing = Vec::new();
     let outcome = runs.iter_mut().try_for_each(|command| {
         // A snapshot that differs is a failure, not a file to write.
-        run_keeping(needs.tell(command).env("INSTA_UPDATE", "no"), is_closing, &mut closing)
+        let command = compared.tell(needs.tell(command)).env("INSTA_UPDATE", "no");
+        run_keeping(command, is_closing, &mut closing)
     });
     println!("\n{}", closing.join("\n"));
-    outcome
+    outcome?;
+    if arguments.is_empty() { compared.check(root()) } else { Ok(()) }
 }
 
 /// The lines that sum up: nextest has one, cargo one for each crate, of which some had no tests.

@@ -5,18 +5,13 @@
 //! in f32. What it trains, `mobillm-adapter-candle` loads and predicts equally, and the other way
 //! round.
 //!
-//! It links libtorch 2.13.0: point `LIBTORCH` at its folder to build, and let the loader find
-//! `$LIBTORCH/lib` to run. With the feature `plugin` it is a library that a config loads, so that the program
-//! itself neither links nor needs libtorch; the library remembers the folder that it was built with:
+//! It links libtorch 2.13.0: point `LIBTORCH` at its folder to build. Two things are made of it:
 //!
-//! ```text
-//! LIBTORCH=FOLDER cargo build --release --package mobillm-adapter-libtorch --features plugin
+//! * a library that a config loads, so that the program itself neither links nor needs libtorch. It looks for libtorch
+//!   in the folder `libtorch` beside itself, then where it was built against. `cargo xtask libtorch` builds it.
+//! * the crate that a program links in, without the feature `plugin`; let the loader find `$LIBTORCH/lib` to run.
 //!
-//! [plugins]
-//! load = ["target/release/libmobillm_adapter_libtorch.so"]
-//! ```
-//!
-//! Equal seeds and batches give equal bits on one machine with one number of threads.
+//! Both give the same adapter. Equal seeds and batches give equal bits on one machine with one number of threads.
 //!
 //! # Example
 //!

@@ -26,17 +26,17 @@ static void say(const MobillmWriter *writer, const char *text) {
     }
 }
 
-static bool is(MobillmText text, const char *expected) {
+static int is(MobillmText text, const char *expected) {
     size_t length = strlen(expected);
     return text.length == length && memcmp(text.data, expected, length) == 0;
 }
 
 /* The host lends tensors that are contiguous: rows lie one after the other. */
-static float *values(const DLTensor *tensor) {
+static float *values(const MobillmTensor *tensor) {
     return (float *)(void *)((char *)tensor->data + tensor->byte_offset);
 }
 
-static size_t count(const DLTensor *tensor) {
+static size_t count(const MobillmTensor *tensor) {
     size_t product = 1;
     for (int32_t axis = 0; axis < tensor->ndim; axis++) {
         product *= (size_t)tensor->shape[axis];
@@ -82,21 +82,24 @@ static void release(void *instance) {
     (void)instance;
 }
 
-static MobillmStatus format(void *instance, MobillmPayloadFormat *format) {
-    (void)instance;
+static MobillmStatus format(void *instance, MobillmPayloadFormat *format,
+                            const MobillmWriter *error) {
+    (void)instance, (void)error;
     *format = (MobillmPayloadFormat){.name = {'b', 'f', '1', '6'}, .version = 1};
     return MOBILLM_OK;
 }
 
-static MobillmStatus row_bytes(void *instance, size_t hidden, size_t *bytes) {
-    (void)instance;
+static MobillmStatus row_bytes(void *instance, size_t hidden, size_t *bytes,
+                               const MobillmWriter *error) {
+    (void)instance, (void)error;
     *bytes = 2 * hidden;
     return MOBILLM_OK;
 }
 
 /* Half a unit in the last place: 2^-8 of the value, or half the smallest bfloat16. */
-static MobillmStatus error_bound(void *instance, const DLTensor *row, const DLTensor *bound) {
-    (void)instance;
+static MobillmStatus error_bound(void *instance, const MobillmTensor *row, const MobillmTensor *bound,
+                                 const MobillmWriter *error) {
+    (void)instance, (void)error;
     const float *from = values(row);
     float *to = values(bound);
     for (size_t i = 0, n = count(row); i < n; i++) {
@@ -112,7 +115,7 @@ static uint16_t rounded(float value) {
 }
 
 /* An exponent of ones is an infinity or no number. */
-static bool is_finite(uint16_t half) {
+static int is_finite(uint16_t half) {
     return (half & 0x7f80) != 0x7f80;
 }
 
@@ -126,7 +129,7 @@ static MobillmStatus refuse(const MobillmWriter *error, size_t row, size_t colum
     return MOBILLM_REFUSED;
 }
 
-static MobillmStatus encode(void *instance, const DLTensor *rows, MobillmBuffer out,
+static MobillmStatus encode(void *instance, const MobillmTensor *rows, MobillmBuffer out,
                             const MobillmWriter *error) {
     (void)instance;
     size_t n = count(rows), hidden = (size_t)rows->shape[1];
@@ -146,7 +149,7 @@ static MobillmStatus encode(void *instance, const DLTensor *rows, MobillmBuffer 
     return MOBILLM_OK;
 }
 
-static MobillmStatus decode(void *instance, MobillmBytes bytes, const DLTensor *rows,
+static MobillmStatus decode(void *instance, MobillmBytes bytes, const MobillmTensor *rows,
                             const MobillmWriter *error) {
     (void)instance;
     size_t n = count(rows);
@@ -178,17 +181,17 @@ static const MobillmQuantizer QUANTIZER = {
 };
 
 static MobillmStatus start(const MobillmHost *host, const MobillmWriter *error) {
-    (void)host;
-    (void)error;
+    (void)host, (void)error;
     return MOBILLM_OK;
 }
 
-static MobillmStatus components(const MobillmWriter *out) {
+static MobillmStatus components(const MobillmWriter *out, const MobillmWriter *error) {
+    (void)error;
     say(out, COMPONENTS);
     return MOBILLM_OK;
 }
 
-static const void *interface(MobillmSlot slot, uint32_t min_minor) {
+static const void *table(MobillmSlot slot, uint32_t min_minor) {
     return slot == MOBILLM_SLOT_QUANTIZER && min_minor <= MOBILLM_MINOR ? &QUANTIZER : NULL;
 }
 
@@ -202,7 +205,7 @@ static const MobillmPlugin PLUGIN = {
     .built_by = MOBILLM_TEXT("a C compiler"),
     .start = start,
     .components = components,
-    .interface = interface,
+    .table = table,
 };
 
 MOBILLM_EXPORT const MobillmPlugin *mobillm_plugin(void) {

@@ -72,7 +72,7 @@ pub(crate) fn laws(report: &Report) -> String {
         let verdict = match &row.verdict {
             Verdict::Passed => "passed".to_owned(),
             Verdict::Failed(reason) => format!("FAILED: {}", cut(reason)),
-            Verdict::Exempt(why) => format!("does not apply: {}", cut(why)),
+            Verdict::Skipped(why) => format!("skipped: {}", cut(why)),
         };
         table.add_row([&row.of, &row.law, &verdict]);
     }

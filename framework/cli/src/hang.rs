@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use mobillm::Stop;
-use mobillm::config::Loaded;
+use mobillm::config::{Plugins, PluginsConfig};
 use signal_hook::low_level::exit;
 
 use crate::watcher::say;
@@ -14,16 +14,25 @@ use crate::watcher::say;
 /// What everything else may take to stop in order.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Minds the calls of the libraries that `loaded` has loaded, if there are any: of one that takes longer than the config
-/// allows the user is told, `stop` is requested, and if that does not end the process, this does.
+/// Minds the calls of libraries while they are loaded, before anybody knows what their config allows.
 ///
 /// # Errors
 /// If the system gives no thread for it.
-pub(crate) fn mind(loaded: &Loaded, stop: &Stop) -> io::Result<()> {
-    if loaded.plugins.libraries.is_empty() {
-        return Ok(());
-    }
-    let patience = Duration::from_secs(loaded.config.plugins.patience_seconds);
+pub(crate) fn mind_loading() -> io::Result<()> {
+    watch(PluginsConfig::default().patience_seconds, &Stop::default())
+}
+
+/// Minds the calls of the libraries of `plugins`, if there are any: of one that takes longer than `seconds`
+/// the user is told, `stop` is requested, and if that does not end the process, this does.
+///
+/// # Errors
+/// If the system gives no thread for it.
+pub(crate) fn mind(plugins: &Plugins, seconds: u64, stop: &Stop) -> io::Result<()> {
+    if plugins.libraries.is_empty() { Ok(()) } else { watch(seconds, stop) }
+}
+
+fn watch(seconds: u64, stop: &Stop) -> io::Result<()> {
+    let patience = Duration::from_secs(seconds);
     let stop = stop.clone();
     mobillm_plugin::watch(patience, move |hang| {
         let seconds = GRACE.as_secs();

@@ -63,6 +63,13 @@ pub fn with_builtins() -> Result<Registry, DuplicateTag> {
     mobillm_adapter_candle::register(&mut registry)?;
     #[cfg(feature = "libtorch")]
     mobillm_adapter_libtorch::register(&mut registry)?;
+    #[cfg(not(feature = "libtorch"))]
+    registry.absent(
+        mobillm_core::registry::Slot::SideNetwork,
+        "libtorch",
+        "`cargo xtask libtorch`, in the sources of mobillm, builds it as a plugin and prints what a config says \
+         to load it",
+    );
     Ok(registry)
 }
 
@@ -189,7 +196,9 @@ impl CommandError {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    match commands::dispatch(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let done = hang::mind_loading().map_err(CommandError::from);
+    match done.and_then(|()| commands::dispatch(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {

@@ -21,7 +21,8 @@
 //! * [`side_network`]: what is trained, and what the device later predicts with.
 //!
 //! Every trait has a *config twin* (`QuantizerConfig` for `Quantizer`): plain serde data with a
-//! pure `check` and a `build`. [`registry::Registry`] knows which twins exist.
+//! pure `check` and a `build`. [`registry::Registry`] knows which twins exist. What an implementation owes beyond its
+//! types are *laws*, which each trait lists; the crate `mobillm-testkit` holds yours to them by one line.
 //!
 //! This crate does no I/O, starts no runtime and names no native library.
 //!

@@ -50,6 +50,17 @@ pub enum PolicyError {
         /// The policy's tag.
         policy: &'static str,
     },
+    /// An answer is not a number.
+    #[error(
+        "output {output} is {value} once the policy of `device.privacy` has combined it with the \
+         device's own prediction; expected finite numbers: mend the policy, or take another"
+    )]
+    Answer {
+        /// The output.
+        output: usize,
+        /// The offending value.
+        value: f32,
+    },
     /// A policy that was loaded failed.
     #[error(transparent)]
     Plugin(BoxError),
@@ -97,10 +108,26 @@ pub struct PolicyInfo {
 
 /// Decides what the server sees of activations and of the truth.
 ///
-/// Laws (held by `testkit`): a sample's release does not depend on its batch mates;
-/// releasing the same sample twice gives the same bytes; supervision is of the kind that
-/// [`info`](Self::info) names. If that is more than the truth, [`combine`](Self::combine) on zeros ranks
-/// the answers as the device's own prediction does.
+/// Laws, held by `testkit` for two classes, three classes and a regression, as far as `check` finds no fault:
+///
+/// * `it_is_for_some_task`: `check` finds no fault with at least one of them.
+/// * `it_says_what_it_does`: a guarantee in words, the same whenever it is asked; a regression has no
+///   probabilities.
+/// * `shapes_stay`: a release has the rows, the layout and the layer of what was selected, and finite rows
+///   stay finite.
+/// * `batch_mates_change_nothing`: a sample is released as it is alone, to the bit.
+/// * `a_second_release_is_the_first`: of the same sample, also by another instance: a resumed run sends the
+///   same.
+/// * `a_prediction_changes_no_later_release`: predicting spends nothing of what training may release.
+/// * `supervision_is_of_its_kind_and_stays`: it is what `info` announces, fits the task, and is the same a
+///   second time.
+/// * `the_side_network_has_the_word`: trained on the truth, its output is the answer. Only for such policies.
+/// * `silence_leaves_the_own_prediction`: a side network that says zero leaves the own ranking and value.
+///   Only where answers start from the own prediction.
+/// * `a_difference_gives_the_truth`: added to the own prediction, a difference that was learned is the truth.
+///   Only there, too.
+/// * `what_does_not_fit_is_refused`: truths and own predictions that are no numbers, of another task or of
+///   another width.
 ///
 /// The device's *own* prediction is the backbone's task head: `[outputs]` logits, or the scaled target.
 /// A backbone without one predicts the prior: the logarithm of each class's share of the training rows,
@@ -139,8 +166,12 @@ pub trait PrivacyPolicy: Send {
 
     /// The device's answer from its `own` prediction and the side network's output `side`, both
     /// `[outputs]`; `side` is changed in place. The default takes the side network's word.
-    fn combine(&self, own: &[f32], side: &mut [f32]) {
+    ///
+    /// # Errors
+    /// If the policy cannot work on this; `side` is then worth nothing.
+    fn combine(&self, own: &[f32], side: &mut [f32]) -> Result<(), PolicyError> {
         let _ = (own, side);
+        Ok(())
     }
 }
 
@@ -250,6 +281,23 @@ pub fn release_supervision(
     Err(PolicyError::Refused { policy: tag, problem })
 }
 
+/// The device's answer, in place of the side network's output `side`: what
+/// [`combine`](PrivacyPolicy::combine) makes of it, and finite.
+///
+/// # Errors
+/// If the policy cannot work on this, or a value is not finite afterwards.
+pub fn combine(
+    policy: &dyn PrivacyPolicy,
+    own: &[f32],
+    side: &mut [f32],
+) -> Result<(), PolicyError> {
+    policy.combine(own, side)?;
+    match side.iter().position(|value| !value.is_finite()) {
+        Some(output) => Err(PolicyError::Answer { output, value: side[output] }),
+        None => Ok(()),
+    }
+}
+
 fn check_finite(selected: &Selected) -> Result<(), PolicyError> {
     // One pass that the compiler vectorizes: anything times zero is zero, unless it is not finite.
     let is_finite = |chunk: &[f32]| chunk.iter().map(|value| value * 0.0).sum::<f32>() == 0.0;
@@ -318,6 +366,35 @@ mod tests {
             _: &[f32],
         ) -> Result<Option<Supervision>, PolicyError> {
             Ok(Some(Supervision::Label(1)))
+        }
+    }
+
+    /// Takes the own prediction's root, and no negative one.
+    struct Roots;
+    impl PrivacyPolicy for Roots {
+        fn info(&self) -> PolicyInfo {
+            Open.info()
+        }
+        fn combine(&self, own: &[f32], side: &mut [f32]) -> Result<(), PolicyError> {
+            side[0] *= own[0].sqrt();
+            if own[0] == 0.0 {
+                return Err(PolicyError::Refused { policy: "roots", problem: "it is 0".into() });
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_answer_is_finite_or_an_error() {
+        let combined = |own: f32| {
+            let mut side = [0.5];
+            combine(&Roots, &[own], &mut side).map(|()| side[0])
+        };
+        assert_eq!(combined(4.0).unwrap(), 1.0);
+        assert_eq!(combined(0.0).unwrap_err().to_string(), "policy roots: it is 0");
+        for own in [-1.0, f32::INFINITY] {
+            let error = combined(own).unwrap_err();
+            assert!(matches!(error, PolicyError::Answer { output: 0, .. }), "{error}");
         }
     }
 

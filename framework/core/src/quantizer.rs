@@ -83,11 +83,16 @@ pub struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Reads a header and checks that exactly its rows follow.
+    /// Reads a header and checks that it is of `rows` rows of `hidden` values and that exactly these follow. What is
+    /// decoded of a foreign payload is thus never more than its reader expects.
     ///
     /// # Errors
-    /// If `bytes` is shorter or longer than the header says.
-    pub fn parse(bytes: &'a [u8], quantizer: &dyn Quantizer) -> Result<Self, QuantizeError> {
+    /// If the header says anything else, or `bytes` is shorter or longer than that.
+    pub fn parse(
+        bytes: &'a [u8],
+        quantizer: &dyn Quantizer,
+        (rows, hidden): (usize, usize),
+    ) -> Result<Self, QuantizeError> {
         let problem = |problem: String| QuantizeError::Payload { problem };
         let Some((header, body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             let got = bytes.len();
@@ -107,7 +112,11 @@ impl<'a> Payload<'a> {
         if format != expected {
             return Err(problem(format!("expected {expected}, got {format}")));
         }
-        let (rows, hidden) = (word(8), word(12));
+        let got = (word(8), word(12));
+        if got != (rows, hidden) {
+            let expected = format!("expected {rows} rows of {hidden} values");
+            return Err(problem(format!("{expected}, got {} of {}", got.0, got.1)));
+        }
         let row_bytes = quantizer.row_bytes(hidden);
         match rows.checked_mul(row_bytes) {
             Some(length) if length == body.len() => {
@@ -129,9 +138,20 @@ impl<'a> Payload<'a> {
 
 /// A code for rows of f32.
 ///
-/// Laws (held by `testkit`): every row takes [`row_bytes`](Self::row_bytes) and is encoded without a
-/// look at its neighbours; decoding differs by at most [`error_bound`](Self::error_bound); what one
-/// instance wrote another reads; non-finite input is an error with its place; empty and odd sizes work.
+/// Laws, held by `testkit`. Rows that are not finite never come here: [`release`](crate::privacy::release) refuses them.
+///
+/// * `every_row_takes_row_bytes`: a payload has the size that `row_bytes` says, and another instance reads
+///   it.
+/// * `rows_are_encoded_on_their_own`: a row's bytes do not depend on its batch mates.
+/// * `every_byte_and_value_is_written`: what was in a buffer before changes nothing.
+/// * `decoding_stays_within_error_bound`: value by value, within what `error_bound` says of the row.
+/// * `a_refused_value_is_named_with_its_place`: finite values up to 1000 are encoded; another may be refused,
+///   by row and column.
+/// * `a_slice_of_a_payload_decodes_to_its_rows`: to the bits of the whole.
+/// * `empty_payloads_are_encoded_and_decoded`: no rows is no error.
+/// * `a_damaged_header_is_refused`: cut, too long, of another format or of other counts than expected.
+/// * `damaged_rows_give_an_error_or_finite_values`: whatever stands in them.
+/// * `threads_share_an_instance`: at once they encode and decode what one after the other would.
 pub trait Quantizer: Send + Sync {
     /// What the bytes are.
     fn format(&self) -> PayloadFormat;
@@ -205,4 +225,55 @@ pub trait QuantizerConfig: std::fmt::Debug + Send + Sync {
 
     /// The quantizer.
     fn build(&self) -> Box<dyn Quantizer>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row is a byte, however wide it is: nothing but its zeros is kept.
+    struct Flat;
+
+    impl Quantizer for Flat {
+        fn format(&self) -> PayloadFormat {
+            PayloadFormat { name: *b"flat", version: 1, flags: 0, block: 0 }
+        }
+
+        fn row_bytes(&self, _: usize) -> usize {
+            1
+        }
+
+        fn error_bound(&self, row: &[f32]) -> Vec<f32> {
+            row.to_vec()
+        }
+
+        fn encode_rows(&self, _: ClearedRows<'_>, _: &mut [u8]) -> Result<(), QuantizeError> {
+            Ok(())
+        }
+
+        fn decode_rows(&self, _: &Payload<'_>, _: &mut [f32]) -> Result<(), QuantizeError> {
+            Ok(())
+        }
+    }
+
+    fn payload(rows: u32, hidden: u32) -> Vec<u8> {
+        let counts = [rows.to_le_bytes(), hidden.to_le_bytes()].concat();
+        [b"flat\x01\0\0\0", &*counts, &[0, 0]].concat()
+    }
+
+    #[test]
+    fn a_payload_is_of_the_shape_that_its_reader_expects() {
+        let bytes = payload(2, 3);
+        let mut values = Vec::new();
+        decode(&Flat, &Payload::parse(&bytes, &Flat, (2, 3)).unwrap(), &mut values).unwrap();
+        assert_eq!(values.len(), 6);
+        // What the header claims would fit its bytes, and 32 GiB of memory.
+        for (rows, hidden) in [(2, u32::MAX), (3, 2), (u32::MAX, 3), (0, 3)] {
+            let bytes = payload(rows, hidden);
+            let error = Payload::parse(&bytes, &Flat, (2, 3)).unwrap_err();
+            let expected = format!("payload: expected 2 rows of 3 values, got {rows} of {hidden}");
+            assert_eq!(error.to_string(), expected);
+        }
+        assert!(Payload::parse(&bytes[..17], &Flat, (2, 3)).is_err());
+    }
 }

@@ -65,7 +65,7 @@ pub struct Entry {
 }
 
 /// Two plugins claim one tag.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[error(
     "the {slot} `{tag}` is registered by {first} and by {second}; tags must be unique in a slot"
 )]
@@ -80,6 +80,7 @@ pub struct DuplicateTag {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     entries: BTreeMap<(Slot, &'static str), Entry>,
+    remedies: BTreeMap<(Slot, &'static str), &'static str>,
 }
 
 impl Registry {
@@ -108,6 +109,17 @@ impl Registry {
         }
         self.entries.insert((slot, tag), entry);
         Ok(())
+    }
+
+    /// Says of a plugin that configs may name, and that this program has not, how to get it.
+    pub fn absent(&mut self, slot: Slot, tag: &'static str, remedy: &'static str) {
+        self.remedies.insert((slot, tag), remedy);
+    }
+
+    /// How to get the plugin `tag` of `slot`, if anybody has said so.
+    pub fn remedy(&self, slot: Slot, tag: &str) -> Option<&'static str> {
+        let mut remedies = self.remedies.iter();
+        remedies.find(|((of, named), _)| *of == slot && *named == tag).map(|(_, remedy)| *remedy)
     }
 
     /// The plugin `tag` of `slot`.
@@ -148,5 +160,14 @@ mod tests {
         assert_eq!((error.first, error.second), ("one", "two"));
         assert!(registry.entry(Slot::Selector, "fake").is_some());
         assert!(registry.entry(Slot::Quantizer, "fake").is_none());
+    }
+
+    #[test]
+    fn a_plugin_that_is_absent_has_a_remedy_in_its_slot_and_no_entry() {
+        let mut registry = Registry::new();
+        registry.absent(Slot::SideNetwork, "far", "fetch it");
+        assert_eq!(registry.remedy(Slot::SideNetwork, "far"), Some("fetch it"));
+        assert_eq!(registry.remedy(Slot::Backbone, "far"), None);
+        assert!(registry.entry(Slot::SideNetwork, "far").is_none());
     }
 }

@@ -29,12 +29,23 @@ pub enum SideNetworkError {
         problem: String,
     },
     /// The loss is no longer a number.
-    #[error("step {step}: the loss is {loss}; lower `training.learning_rate`")]
+    #[error("step {step}: the loss is {loss}; lower `training.optimizer.learning_rate`")]
     Diverged {
         /// The step.
         step: u64,
         /// The loss.
         loss: f32,
+    },
+    /// An output is not a number.
+    #[error(
+        "output {output} of the side network is {value}; expected finite numbers: the adapter is \
+         damaged, or its training diverged; train again with a lower `training.optimizer.learning_rate`"
+    )]
+    NotFinite {
+        /// The output.
+        output: usize,
+        /// The offending value.
+        value: f32,
     },
     /// The engine failed.
     #[error("{engine}: {source}")]
@@ -147,6 +158,33 @@ pub struct SideNetworkInfo {
     pub additive: bool,
 }
 
+impl SideNetworkInfo {
+    /// Whether this is a network for the taps, task and bundle of `context`.
+    ///
+    /// # Errors
+    /// [`SideNetworkError::Adapter`], if it is for others: its answers would mean nothing.
+    pub fn check(&self, context: &SideNetworkContext) -> Result<(), SideNetworkError> {
+        let (got, expected) = (self.bundle.short(), context.bundle.short());
+        if self.bundle != context.bundle {
+            let problem = format!(
+                "it was trained on the activations of bundle {got}, the config names bundle {expected}; import \
+                 the model that it was trained with, or train again"
+            );
+            return Err(SideNetworkError::Adapter { problem });
+        }
+        let got = (&self.taps[..], self.hidden, self.objective);
+        let expected = (&context.taps[..], context.hidden, context.objective);
+        if got != expected {
+            let problem = format!(
+                "its taps, hidden size and task are {got:?}, the config has {expected:?}; take the config that \
+                 it was trained with, or train again"
+            );
+            return Err(SideNetworkError::Adapter { problem });
+        }
+        Ok(())
+    }
+}
+
 /// What one training step did.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
@@ -160,9 +198,26 @@ pub struct StepReport {
 
 /// A small network over the taps of a frozen backbone.
 ///
-/// Laws (held by `testkit`): the loss falls on a toy task; equal seeds and batches give equal bits;
-/// saving, loading and going on equals going on; before the first step the output is zero (the head
-/// starts at zero, so an additive network starts as the backbone); what one engine saves the other loads.
+/// Laws, held by `testkit`, most of them for every task that `check` finds no fault with. What one engine saves the
+/// other loads.
+///
+/// * `knows_what_it_can_be_trained_on`: the truth or, being additive, differences, for every objective;
+///   `check` and `build` agree.
+/// * `starts_at_zero`: before the first step the output is exactly zero, so that an additive network answers
+///   as the backbone does; `info` is that of the context.
+/// * `learns`: the loss of a toy task falls to less than half, and reports follow the schedule.
+/// * `repeats_itself`: equal seeds and batches give equal bits, another seed another network.
+/// * `goes_on_from_a_checkpoint`: saving, restoring and going on equals going on, to the bit; a checkpoint of
+///   another run is refused.
+/// * `loads_what_it_saved`: an adapter predicts what was trained, to the bit, and does not train.
+/// * `takes_a_single_tap`: one layer is enough.
+/// * `batch_mates_do_not_matter`: a sample's answer is the one that it gets alone, but for rounding.
+/// * `mixes_tokens_or_leaves_them_alone`: rows that pooling drops change the answer, or else they change
+///   nothing in training either.
+/// * `refuses_batches_that_do_not_fit`: as an error of its own, and the network is as before.
+/// * `refuses_targets_that_do_not_fit`: with the sample's number, and the network is as before.
+/// * `refuses_damaged_files`: cut, of another kind or of another network, and the network is as before.
+/// * `stops_when_the_loss_is_no_number`: with the step's number, and the network is as before.
 pub trait SideNetwork: Send {
     /// The network's dimensions and identity.
     fn info(&self) -> &SideNetworkInfo;
@@ -235,5 +290,47 @@ mod tests {
         assert_eq!(rates[9], 1.0);
         assert!(rates[99] < 1e-3);
         assert_eq!(optimizer.learning_rate_at(0, 0), 1.0);
+    }
+
+    #[test]
+    fn a_network_for_something_else_is_told() {
+        let context = SideNetworkContext {
+            taps: vec![1, 2],
+            hidden: 4,
+            pooling: Pooling::Mean,
+            objective: Objective::Regression,
+            supervision: SupervisionKind::Truth,
+            optimizer: Optimizer::default(),
+            steps: 1,
+            seed: 0,
+            bundle: Fingerprint([1; 32]),
+        };
+        let right = SideNetworkInfo {
+            engine: "test",
+            architecture: "none".to_owned(),
+            parameters: 0,
+            taps: vec![1, 2],
+            hidden: 4,
+            objective: Objective::Regression,
+            bundle: Fingerprint([1; 32]),
+            additive: false,
+        };
+        right.check(&context).unwrap();
+        let of = |info: &SideNetworkInfo| info.clone();
+        for (wrong, problem) in [
+            (SideNetworkInfo { bundle: Fingerprint([2; 32]), ..of(&right) }, "import the model"),
+            (SideNetworkInfo { taps: vec![1], ..of(&right) }, "([1], 4, Regression)"),
+            (SideNetworkInfo { hidden: 5, ..of(&right) }, "([1, 2], 5, Regression)"),
+            (
+                SideNetworkInfo {
+                    objective: Objective::Classification { classes: 2 },
+                    ..of(&right)
+                },
+                "Classification { classes: 2 }",
+            ),
+        ] {
+            let error = wrong.check(&context).unwrap_err().to_string();
+            assert!(error.contains(problem) && error.contains("train again"), "{error}");
+        }
     }
 }

@@ -1,19 +1,49 @@
 /*
  * What crosses the door: plain C data, and nothing that a compiler lays out as it likes.
  *
- * A library exports one symbol, `MOBILLM_SYMBOL`, a function that returns a pointer to its `MobillmPlugin`.
- * The host reads it in this order, and goes no further than what fits: magic, major version, size,
- * then the table of each slot by `MobillmPlugin::interface`. Tables grow at their end only; `size` says how
- * much of one there is.
+ * A library exports one symbol, `MOBILLM_SYMBOL`, a function that returns a pointer to its `MobillmPlugin`, the same at every
+ * call. The host reads it in this order, and goes no further than what fits: magic, major version, size, the
+ * rest; then it calls `start`, once, then `components`, and asks for the table of a slot when a config names a component of it.
  *
- * * Text is UTF-8 with a length. Configs, infos and diagnostics are JSON: they are read once.
- * * Activations are tensors (`DLTensor`) on the CPU, contiguous, and stay where they are.
- * * Who allocates frees. What a plugin has to say it writes to a `MobillmWriter` of the host's; an
+ * ## What grows
+ * * The header, `MobillmHost` and the tables of the slots grow at their end only, and `size` says how much of one there
+ *   is. What is in version 1.0 is always there; what came later is there if `size` covers it, and may be null.
+ * * Every other struct stays as it is for ever. What needs more comes as another function of a table.
+ * * Constants are added. Who is given one that it does not know refuses; a status that is not known is a failure.
+ * * JSON objects get more members, and who reads one passes over those that it does not know.
+ *
+ * ## Memory
+ * * Who allocates frees. What a plugin has to say it writes to a `MobillmWriter` of the host's, in any number of parts; an
  *   instance goes back to its table's `release`. So no memory changes hands.
- * * Every call returns a `MobillmStatus`. A plugin does not unwind out of a call: the kit for Rust authors
+ * * What a call is given is lent: pointers to texts, tensors, writers and sinks are void when it returns. None is null but where
+ *   that is said. What is lent to a callback must not change before that returns.
+ * * Of tensors only these may be written, the others are read: `bound` of `error_bound`, `rows` of `decode` and of `activations`,
+ *   `side` of `combine`, `scores` of `predict`.
+ * * Tensors (`MobillmTensor`) are on the CPU, contiguous, and stay where they are. Text is UTF-8 with a length.
+ *
+ * ## Calls
+ * * A call that can fail returns a `MobillmStatus`, and writes why to `error`, its last parameter, as a sentence for people.
+ *   Unless it is `MOBILLM_OK`, the host looks at nothing else that the call gave and releases nothing; what was to be
+ *   changed in place is void; the instance goes on being used.
+ * * After `MOBILLM_PANICKED` only `release` is called. A plugin never unwinds out of a call: the kit for Rust authors
  *   catches panics.
- * * Calls on one instance come one at a time, from any thread; those of quantizers and transports,
- *   from several threads at once.
+ * * Calls on one instance come one at a time, from any thread; those on quantizers and transports, from several threads
+ *   at once. Listeners, sinks and sources are instances of their own: the halves of a link may be called and released at
+ *   the same time. `check`, `build`, `load`, `crosses_processes` and the functions of the header but `start` come from any thread, too.
+ * * Writers and sinks are called by the thread that was called, one call at a time, and only before it returns. What
+ *   breaks that is refused.
+ * * An instance is built, asked for its `info` and released also when a config is only looked at: none of this has an effect
+ *   outside. What it says of itself (`info`, `format`, `row_bytes`, `layers`, `rows`) is the same at every call and for equal options.
+ * * `release` comes last, when no call is out, from any thread, and does not wait. When the process ends, calls may be
+ *   out and instances not released. A library is never unloaded.
+ *
+ * ## JSON
+ * Numbers of steps and seeds need all 64 bits. A path is a string; a `bundle` in an info is 64 hexadecimal digits.
+ * * info of a model: `architecture` (text), `layers`, `hidden`, `max_tokens`, `vocabulary` (numbers), `pooling` (`"first-token"`, `"mean"`
+ *   or `"last-token"`), `own_outputs` (a number, or null if it makes no prediction), `language_head` (true, or not there), `bundle`.
+ * * objective: `"regression"`, or an object whose one member names it: `{"classification": {"classes": 2}}`.
+ * * diagnostics: a list, `[]` if all is well, of objects with `path` (of the option; empty for the whole), `message`, and, or null, `expected`
+ *   and `help`.
  *
  * Made by cbindgen of framework/plugin/src/abi; a test holds it up to date.
  */
@@ -21,27 +51,39 @@
 #ifndef MOBILLM_PLUGIN_H
 #define MOBILLM_PLUGIN_H
 
-#include <stdbool.h>
+#if defined(__SIZEOF_POINTER__) && __SIZEOF_POINTER__ != 8
+#error "plugins of mobillm are for systems of 64 bits"
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 
-// `kDLCPU`.
-#define DL_CPU 1
+// DLPack's `kDLCPU`.
+#define MOBILLM_CPU 1
 
-// `kDLInt`.
-#define DL_INT 0
+// DLPack's `kDLInt`.
+#define MOBILLM_INT 0
 
-// `kDLUInt`.
-#define DL_UINT 1
+// DLPack's `kDLUInt`.
+#define MOBILLM_UINT 1
 
-// `kDLFloat`.
-#define DL_FLOAT 2
+// DLPack's `kDLFloat`.
+#define MOBILLM_FLOAT 2
 
 // The version of the layout up to which nothing that is here moves. Another major version is another ABI.
 #define MOBILLM_MAJOR 1
 
 // How often something was appended.
 #define MOBILLM_MINOR 0
+
+// `MobillmHost::log`: something does not work.
+#define MOBILLM_LOG_ERROR 0
+
+// `MobillmHost::log`: something may not be what the user wants.
+#define MOBILLM_LOG_WARNING 1
+
+// `MobillmHost::log`: something that the user may want to know.
+#define MOBILLM_LOG_NOTE 2
 
 // `MobillmSupervision`: the class.
 #define MOBILLM_LABEL 0
@@ -54,6 +96,18 @@
 
 // `MobillmSupervision`: the class, and the device's own logits in `numbers`.
 #define MOBILLM_LABEL_AND_OWN 3
+
+// Rows that the server trains on.
+#define MOBILLM_TRAIN 0
+
+// Rows for an answer only, which spends no privacy budget.
+#define MOBILLM_PREDICT 1
+
+// A frame that steers a run.
+#define MOBILLM_CONTROL 0
+
+// A frame of activations.
+#define MOBILLM_BULK 1
 
 // How a call ended: one of the constants `MOBILLM_*`. Any other value counts as `MOBILLM_FAILED`.
 typedef uint32_t MobillmStatus;
@@ -85,25 +139,25 @@ typedef struct {
     size_t length;
 } MobillmBuffer;
 
-// Where a plugin writes text or bytes, in any number of parts. It is the host's, lent for the call.
+// Where a plugin writes text or bytes. It is the host's, lent for the call.
 typedef struct {
     // The host's own; to be given back to `write`.
     void *context;
-    // Appends bytes.
-    void (*write)(void *context, MobillmBytes bytes);
+    // Appends bytes. If it does not return `MOBILLM_OK`, there is no room for more, and the call ends as failed.
+    MobillmStatus (*write)(void *context, MobillmBytes bytes);
 } MobillmWriter;
 
-// What a plugin may ask of the host, as long as the process lives.
+// What a plugin may ask of the host, from any thread, as long as the process lives. Each library is given its own.
 typedef struct {
     // Bytes of this table that there are.
     size_t size;
     // The host's own; to be given back to its functions.
     void *context;
-    // Says a line to the user. Levels: 0 error, 1 warning, 2 note.
+    // Says a line to the user, at a level `MOBILLM_LOG_*`.
     void (*log)(void *context, uint32_t level, MobillmText line);
 } MobillmHost;
 
-// The header of a library, which lives as long as the process. Its first two fields never change.
+// The header of a library, which lives as long as the process. Magic, major, minor and size never change.
 typedef struct {
     // `MOBILLM_MAGIC`.
     uint8_t magic[8];
@@ -119,80 +173,72 @@ typedef struct {
     MobillmText version;
     // The compiler that built it, for people.
     MobillmText built_by;
-    // Called once before anything else; the host outlives everything.
+    // Called once, before the functions below; the host outlives everything.
     MobillmStatus (*start)(const MobillmHost *host, const MobillmWriter *error);
-    // Writes what the library has as JSON: a list of objects with `slot` (`"quantizer"`), `tag`
-    // (`"acme.q8"`) and `schema`, the JSON schema of its options, whose `description` is a line of help.
-    MobillmStatus (*components)(const MobillmWriter *out);
-    // The table of a slot, or null if there is none that has everything up to `min_minor`.
-    const void *(*interface)(MobillmSlot slot, uint32_t min_minor);
+    // Writes what the library has as JSON: a list of objects with `slot` (`"backbone"`, `"selector"`, `"privacy-policy"`, `"quantizer"`,
+    // `"transport"` or `"side-network"`; those of another one are passed over), `tag` (`"acme.q8"`) and `schema`, the JSON schema of its
+    // options, whose `description` is a line of help.
+    MobillmStatus (*components)(const MobillmWriter *out, const MobillmWriter *error);
+    // The table of a slot, which lives as long as the process; null if there is none that has all that `min_minor` has. Pure.
+    const void *(*table)(MobillmSlot slot, uint32_t min_minor);
 } MobillmPlugin;
 
-// How the components of a slot are made: the same for every slot.
+// How the components of a slot are made: the same for every slot, from any thread, also at the same time.
 //
 // `tag` says which component, `options` is a JSON object without its `type`, and `context` what the host knows,
-// as JSON; each slot's table says what. What went wrong is written to `error`, as a sentence for people.
+// as JSON; each slot's table says what.
 typedef struct {
-    // Everything that is wrong with the options, to `diagnostics` as a JSON list of objects with `path`, `message`
-    // and, if there is something to say, `expected` and `help`. Pure.
+    // Everything that is wrong with the options, to `diagnostics`. That there is something is no failure. Pure.
     MobillmStatus (*check)(MobillmText tag,
                            MobillmText options,
                            MobillmText context,
                            const MobillmWriter *diagnostics,
                            const MobillmWriter *error);
-    // An instance, to be released once.
+    // An instance, not null, to be released once.
     MobillmStatus (*build)(MobillmText tag,
                            MobillmText options,
                            MobillmText context,
                            void **instance,
                            const MobillmWriter *error);
-    // Takes an instance back.
+    // Takes an instance back. It cannot fail.
     void (*release)(void *instance);
 } MobillmComponent;
 
-// Where a tensor lies.
+// Where a tensor lies: DLPack's `DLDevice`.
 typedef struct {
-    // `DL_CPU`; nothing else crosses.
+    // `MOBILLM_CPU`; nothing else crosses.
     int32_t device_type;
     // 0.
     int32_t device_id;
-} DLDevice;
+} MobillmDevice;
 
-// What its elements are.
+// What its elements are: DLPack's `DLDataType`.
 typedef struct {
-    // `DL_FLOAT`, `DL_INT` or `DL_UINT`.
+    // `MOBILLM_FLOAT`, `MOBILLM_INT` or `MOBILLM_UINT`.
     uint8_t code;
     // Bits of an element.
     uint8_t bits;
     // 1.
     uint16_t lanes;
-} DLDataType;
-// f32.
-#define DLDataType_F32 (DLDataType){ .code = DL_FLOAT, .bits = 32, .lanes = 1 }
-// i64.
-#define DLDataType_I64 (DLDataType){ .code = DL_INT, .bits = 64, .lanes = 1 }
-// u64.
-#define DLDataType_U64 (DLDataType){ .code = DL_UINT, .bits = 64, .lanes = 1 }
-// u32.
-#define DLDataType_U32 (DLDataType){ .code = DL_UINT, .bits = 32, .lanes = 1 }
+} MobillmElement;
 
-// A tensor, lent for the call.
+// A tensor, lent for the call: DLPack's `DLTensor`.
 typedef struct {
     // Its memory, aligned to its elements.
     void *data;
     // On the CPU.
-    DLDevice device;
+    MobillmDevice device;
     // Axes.
     int32_t ndim;
     // What its elements are.
-    DLDataType dtype;
+    MobillmElement dtype;
     // Elements along each axis, `[ndim]`.
     const int64_t *shape;
     // Elements from one to the next along each axis, `[ndim]`; null if it is contiguous, rows first.
     const int64_t *strides;
     // Bytes from `data` to its first element.
     uint64_t byte_offset;
-} DLTensor;
+} MobillmTensor;
 
 // What the bytes of a quantizer are: the first eight bytes of a payload's header.
 typedef struct {
@@ -215,21 +261,29 @@ typedef struct {
     // How quantizers are made.
     MobillmComponent component;
     // What the bytes are.
-    MobillmStatus (*format)(void *instance, MobillmPayloadFormat *format);
+    MobillmStatus (*format)(void *instance, MobillmPayloadFormat *format, const MobillmWriter *error);
     // Bytes of an encoded row of `hidden` values.
-    MobillmStatus (*row_bytes)(void *instance, size_t hidden, size_t *bytes);
+    MobillmStatus (*row_bytes)(void *instance,
+                               size_t hidden,
+                               size_t *bytes,
+                               const MobillmWriter *error);
     // For each value of `row`, f32 `[hidden]`, the most that decoding may differ from it, to `bound`.
-    MobillmStatus (*error_bound)(void *instance, const DLTensor *row, const DLTensor *bound);
+    MobillmStatus (*error_bound)(void *instance,
+                                 const MobillmTensor *row,
+                                 const MobillmTensor *bound,
+                                 const MobillmWriter *error);
     // Encodes `rows`, f32 `[rows, hidden]`, all finite, to `out`, which holds just their bytes. A value that the code
-    // cannot hold is refused: the error is then a JSON object with `row`, `column`, `value` and `expected`.
+    // cannot hold is refused (`MOBILLM_REFUSED`): the error is then a JSON object with `row`, `column`, `value` (as text) and
+    // `expected` (a text).
     MobillmStatus (*encode)(void *instance,
-                            const DLTensor *rows,
+                            const MobillmTensor *rows,
                             MobillmBuffer out,
                             const MobillmWriter *error);
-    // Decodes what `encode` wrote to `rows`, f32 `[rows, hidden]`.
+    // Decodes what `encode` wrote to `rows`, f32 `[rows, hidden]`. The bytes are as many as `row_bytes` says, and may be
+    // damaged.
     MobillmStatus (*decode)(void *instance,
                             MobillmBytes bytes,
-                            const DLTensor *rows,
+                            const MobillmTensor *rows,
                             const MobillmWriter *error);
 } MobillmQuantizer;
 
@@ -248,25 +302,26 @@ typedef struct {
     // 0 is the embedding, i the output of layer i.
     size_t layer;
     // f32 `[batch, tokens, hidden]`.
-    const DLTensor *hidden;
+    const MobillmTensor *hidden;
     // Tokens of each sample that are no padding, `[batch]`.
     const size_t *lengths;
 } MobillmTap;
 
-// Where a backbone puts what it computed. It is the host's, lent for the call.
+// Where a backbone puts what it computed. It is the host's, lent for the call. If one of its functions does not return
+// `MOBILLM_OK`, the forward pass ends as failed.
 typedef struct {
     // The host's own; to be given back to its functions.
     void *context;
-    // Takes a tap, before the next layer runs. If it does not return `MOBILLM_OK`, the forward pass ends with that.
+    // Takes a tap, before the next layer runs: each of those that `build` named, once, in ascending order, with the `lengths` of the batch.
     MobillmStatus (*tap)(void *context, const MobillmTap *tap);
-    // Takes the own prediction, f32 `[batch, outputs]`.
-    MobillmStatus (*own_prediction)(void *context, const DLTensor *scores);
+    // Takes the own prediction, f32 `[batch, own_outputs]`, once; not to be called if `info` has none.
+    MobillmStatus (*own_prediction)(void *context, const MobillmTensor *scores);
 } MobillmTapSink;
 
 // Backbones: forward passes of the frozen model, hidden states handed out layer by layer.
 //
-// Context of `check`: the model's info; of `build`: `bundle` (a folder), `taps` (layers, ascending), `label_tokens`,
-// `libraries` (paths of native libraries by name).
+// Context of `check`: the model's info; of `build`: an object with `bundle` (the path of a folder), `taps` (layers, ascending), `label_tokens`
+// (token ids: if there are any, the own prediction is their scores) and `libraries` (an object: paths of native libraries by name).
 typedef struct {
     // Bytes of this table that there are.
     size_t size;
@@ -274,10 +329,11 @@ typedef struct {
     MobillmComponent component;
     // Writes the model's info as JSON.
     MobillmStatus (*info)(void *instance, const MobillmWriter *out, const MobillmWriter *error);
-    // Runs the model on `ids` and `segments`, i64 `[batch, tokens]`, padding on the right of `lengths`.
+    // Runs the model on `ids` and `segments`, i64 `[batch, tokens]`; of each sample `lengths`, `[batch]`, are tokens, and what is right of
+    // them is padding.
     MobillmStatus (*forward)(void *instance,
-                             const DLTensor *ids,
-                             const DLTensor *segments,
+                             const MobillmTensor *ids,
+                             const MobillmTensor *segments,
                              const size_t *lengths,
                              const MobillmTapSink *sink,
                              const MobillmWriter *error);
@@ -287,8 +343,9 @@ typedef struct {
 typedef struct {
     // The host's own; to be given back to `select`.
     void *context;
-    // Takes `rows`, f32 `[rows, hidden]`, laid out as `layout` says. To be called once.
-    MobillmStatus (*selected)(void *context, const MobillmLayout *layout, const DLTensor *rows);
+    // Takes `rows`, f32 `[rows, hidden]`, laid out as `layout` says. To be called once. If it does not return `MOBILLM_OK`, `select`
+    // ends as failed.
+    MobillmStatus (*selected)(void *context, const MobillmLayout *layout, const MobillmTensor *rows);
 } MobillmSelection;
 
 // Selectors: which layers and tokens go on.
@@ -304,8 +361,12 @@ typedef struct {
                             MobillmText info,
                             const MobillmWriter *out,
                             const MobillmWriter *error);
-    // Rows of a sample of `tokens` tokens; the most of them if that is not `fixed`.
-    MobillmStatus (*rows)(void *instance, size_t tokens, size_t *rows, bool *fixed);
+    // Rows of a sample of `tokens` tokens, at most as many. `fixed` is 1 if it has always so many, 0 if that is the most.
+    MobillmStatus (*rows)(void *instance,
+                          size_t tokens,
+                          size_t *rows,
+                          uint32_t *fixed,
+                          const MobillmWriter *error);
     // Selects rows of a tap.
     MobillmStatus (*select)(void *instance,
                             const MobillmTap *tap,
@@ -319,9 +380,9 @@ typedef struct {
     uint32_t kind;
     // The class, if there is one.
     uint32_t label;
-    // What else there is, `[count]`.
+    // What else there is, `[count]`; may be null if there are none.
     const float *numbers;
-    // How many numbers.
+    // How many numbers: 0 for a label, 1 for a value, else one an output.
     size_t count;
 } MobillmSupervision;
 
@@ -335,7 +396,7 @@ typedef struct {
 
 // Privacy policies: what the server may see.
 //
-// Context of `check` and of `build`: the objective, `"regression"` or `{"classification": {"classes": 2}}`.
+// Context of `check` and of `build`: the objective.
 typedef struct {
     // Bytes of this table that there are.
     size_t size;
@@ -345,26 +406,29 @@ typedef struct {
     // `"probability"`), `guarantee` (a sentence).
     MobillmStatus (*info)(void *instance, const MobillmWriter *out, const MobillmWriter *error);
     // Changes `rows`, f32 `[rows, hidden]` of layer `layer`, in place. `samples` are their names, `[layout.samples]`;
-    // `predicts` is true if they are for an answer only, which spends no privacy budget.
+    // `purpose` is `MOBILLM_TRAIN` or `MOBILLM_PREDICT`.
     MobillmStatus (*activations)(void *instance,
                                  size_t layer,
                                  const MobillmLayout *layout,
                                  const uint64_t *samples,
-                                 bool predicts,
-                                 const DLTensor *rows,
+                                 uint32_t purpose,
+                                 const MobillmTensor *rows,
                                  const MobillmWriter *error);
     // What the server is told of `sample`, whose truth (`MOBILLM_LABEL` or `MOBILLM_VALUE`) and own prediction, f32 `[outputs]`, these are.
     MobillmStatus (*supervise)(void *instance,
                                uint64_t sample,
                                const MobillmSupervision *truth,
-                               const DLTensor *own,
+                               const MobillmTensor *own,
                                const MobillmSupervisionSink *sink,
                                const MobillmWriter *error);
     // Combines the own prediction with what the side network says, in place of the latter; both f32 `[outputs]`.
-    MobillmStatus (*combine)(void *instance, const DLTensor *own, const DLTensor *side);
+    MobillmStatus (*combine)(void *instance,
+                             const MobillmTensor *own,
+                             const MobillmTensor *side,
+                             const MobillmWriter *error);
 } MobillmPrivacyPolicy;
 
-// A link's two halves. They are released one by one, by `release_sink` and `release_source`.
+// A link's two halves, each an instance of its own. They are released one by one, by `release_sink` and `release_source`.
 typedef struct {
     // What frames are sent by.
     void *sink;
@@ -372,12 +436,17 @@ typedef struct {
     void *source;
 } MobillmLink;
 
-// Transports: frames between two ends. Calls block; the host gives them threads of their own. `close` of a sink
-// must end a `receive` of the other end, with `MOBILLM_CLOSED`.
+// Transports: frames between two ends. Calls block; the host gives them threads of their own. `close` of a sink, and its
+// release without that, end a `receive` of the other end with `MOBILLM_CLOSED`. An instance outlives its listeners and
+// links; a listener may go before the links that it accepted.
 //
-// Some refusals have numbers that the host looks at. The error is then a JSON object: of `connect` and `listen`, where
-// an address is the reason, `address` and `problem`; of a frame over the limit, `bytes` and `limit`; of `receive`, if
-// the link ends within a frame, `expected` and `got`, in bytes.
+// `accept`, `send`, `close` and `receive` may wait for ever, so each can be stopped. After `stop_listener`, `stop_sink` or
+// `stop_source` such a call returns `MOBILLM_CLOSED` at once, whether it began before or begins later. They come at
+// most once, from any thread, before, during or after a call, do not wait and cannot fail. `connect` must give up by itself.
+//
+// Some errors have numbers that the host looks at. The error is then a JSON object, whether refused or failed: of `connect` and
+// `listen`, where an address is the reason, `address` and `problem` (texts); of a frame over the limit, `bytes` and `limit`; of
+// `receive`, if the link ends within a frame, `expected` and `got`, in bytes.
 //
 // Context of `check` and of `build`: `{}`.
 typedef struct {
@@ -385,10 +454,14 @@ typedef struct {
     size_t size;
     // How transports are made.
     MobillmComponent component;
-    // Whether the two ends may be of different processes; `options` as for `build`.
-    MobillmStatus (*crosses_processes)(MobillmText tag, MobillmText options, bool *crosses);
-    // Bytes that the transport adds to a frame.
-    MobillmStatus (*overhead)(void *instance, size_t *bytes);
+    // Whether the two ends may be of different processes, 1 or 0; `options` as for `build`.
+    MobillmStatus (*crosses_processes)(MobillmText tag,
+                                       MobillmText options,
+                                       uint32_t *crosses,
+                                       const MobillmWriter *error);
+    // Writes a JSON object: `overhead`, the bytes that are added to a frame, the same at every call, and `emulated`: null, or of a network
+    // that is only imitated what it has cost so far, the numbers `up_seconds`, `down_seconds` and `lost_packets`, which never fall.
+    MobillmStatus (*info)(void *instance, const MobillmWriter *out, const MobillmWriter *error);
     // Connects to the other end.
     MobillmStatus (*connect)(void *instance, MobillmLink *link, const MobillmWriter *error);
     // Listens, and writes the address to connect to.
@@ -398,13 +471,19 @@ typedef struct {
                             const MobillmWriter *error);
     // Waits for the next link.
     MobillmStatus (*accept)(void *listener, MobillmLink *link, const MobillmWriter *error);
-    // Sends a frame; `bulk` is true for activations, false for control. Waits while the other end is behind, and gives
+    // Sends a frame; `lane` is `MOBILLM_CONTROL` or `MOBILLM_BULK`. Waits while the other end is behind, and gives
     // `MOBILLM_CLOSED` if the link is closed.
-    MobillmStatus (*send)(void *sink, MobillmBytes frame, bool bulk, const MobillmWriter *error);
+    MobillmStatus (*send)(void *sink, MobillmBytes frame, uint32_t lane, const MobillmWriter *error);
     // Sends what is left and closes the link in order. To close again does nothing.
     MobillmStatus (*close)(void *sink, const MobillmWriter *error);
     // Waits for the next frame and writes it.
     MobillmStatus (*receive)(void *source, const MobillmWriter *frame, const MobillmWriter *error);
+    // Ends `accept`.
+    void (*stop_listener)(void *listener);
+    // Ends `send` and `close`.
+    void (*stop_sink)(void *sink);
+    // Ends `receive`.
+    void (*stop_source)(void *source);
     // Takes a listener back; nobody waits for it any more.
     void (*release_listener)(void *listener);
     // Takes a sink back, and with it what is open of the link: the other end's `receive` ends.
@@ -418,7 +497,9 @@ typedef struct {
 // What `train_step` and `predict` refuse is the batch, what the others refuse is the file. If the loss is no
 // longer finite, `train_step` refuses with a JSON object, `step` and `loss` (text), and has changed nothing.
 //
-// Context of `check` and of `build`: `taps`, `hidden`, `pooling`, `objective`, `supervision`, `optimizer`, `steps`, `seed`, `bundle`.
+// Context of `check` and of `build`: an object with `taps` (layers, ascending), `hidden`, `pooling` and `bundle` (as in a model's info), `objective`,
+// `supervision` (`"truth"`, `"difference"` or `"truth-and-own"`), `optimizer` (an object of numbers: `learning_rate`, `weight_decay`, `beta1`, `beta2`,
+// `warmup`, `clip`), `steps` and `seed`.
 typedef struct {
     // Bytes of this table that there are.
     size_t size;
@@ -430,13 +511,14 @@ typedef struct {
                           MobillmBytes adapter,
                           void **instance,
                           const MobillmWriter *error);
-    // Writes a JSON object: `engine`, `architecture`, `parameters`, `taps`, `hidden`, `objective`, `bundle`, `additive`.
+    // Writes a JSON object: `engine` and `architecture` (texts), `parameters` (a number), `taps`, `hidden`, `objective` and `bundle` (as in the
+    // context), `additive` (whether the device adds the scores to its own prediction).
     MobillmStatus (*info)(void *instance, const MobillmWriter *out, const MobillmWriter *error);
-    // Trains on `taps` tensors, f32 `[rows, hidden]` each, laid out as `layout`, and one supervision a sample. Writes a JSON object
-    // with `step`, `loss` and `learning_rate`.
+    // Trains on the `count` tensors `taps`, f32 `[rows, hidden]` each, laid out as `layout`, and one supervision a sample. Writes a JSON object
+    // with the numbers `step` (from 0), `loss` and `learning_rate`.
     MobillmStatus (*train_step)(void *instance,
                                 const MobillmLayout *layout,
-                                const DLTensor *taps,
+                                const MobillmTensor *taps,
                                 size_t count,
                                 const MobillmSupervision *supervision,
                                 const MobillmWriter *report,
@@ -444,9 +526,9 @@ typedef struct {
     // Writes each sample's scores to `scores`, f32 `[samples, outputs]`.
     MobillmStatus (*predict)(void *instance,
                              const MobillmLayout *layout,
-                             const DLTensor *taps,
+                             const MobillmTensor *taps,
                              size_t count,
-                             const DLTensor *scores,
+                             const MobillmTensor *scores,
                              const MobillmWriter *error);
     // Writes the adapter file.
     MobillmStatus (*adapter)(void *instance, const MobillmWriter *out, const MobillmWriter *error);
@@ -468,10 +550,10 @@ typedef const MobillmPlugin *(*MobillmEntry)(void);
 // It could not do it. The instance goes on.
 #define MOBILLM_FAILED 2
 
-// It panicked: the instance must not be used again but for `release`.
+// It panicked: the host does not use the instance again but for `release`.
 #define MOBILLM_PANICKED 3
 
-// A link was closed by the other end, in order.
+// Of transports: the link was closed by the other end, in order, or the call was stopped.
 #define MOBILLM_CLOSED 4
 
 // A table of the type `MobillmBackbone`.
@@ -491,6 +573,10 @@ typedef const MobillmPlugin *(*MobillmEntry)(void);
 
 // A table of the type `MobillmSideNetwork`.
 #define MOBILLM_SLOT_SIDE_NETWORK 5
+
+// Elements of a tensor.
+#define MOBILLM_F32 {MOBILLM_FLOAT, 32, 1}
+#define MOBILLM_I64 {MOBILLM_INT, 64, 1}
 
 // What a header starts with.
 #define MOBILLM_MAGIC {'m', 'o', 'b', 'i', 'l', 'l', 'm', 0}

@@ -3,6 +3,7 @@
 use mobillm_core::activations::Layout;
 
 use crate::abi::MobillmLayout;
+use crate::text::there;
 
 /// `layout`, lent; it must outlive what is given.
 pub(crate) fn lend(layout: &Layout) -> MobillmLayout {
@@ -23,15 +24,8 @@ pub(crate) fn lend(layout: &Layout) -> MobillmLayout {
 /// positions are as many as the last of these says.
 pub(crate) unsafe fn read(layout: *const MobillmLayout, rows: usize) -> Result<Layout, String> {
     // SAFETY: as the caller promises.
-    let Some(&MobillmLayout { offsets, samples, positions }) = (unsafe { layout.as_ref() }) else {
-        return Err("the layout is missing".to_owned());
-    };
-    let count = samples.checked_add(1);
-    let Some(count) = count.filter(|count| *count <= isize::MAX as usize / size_of::<u32>()) else {
-        return Err(format!(
-            "the layout has {samples} samples, expected a number that fits the memory"
-        ));
-    };
+    let MobillmLayout { offsets, samples, positions } = *unsafe { one("layout", layout) }?;
+    let count = samples.saturating_add(1);
     // SAFETY: there are so many, as the caller promises.
     let offsets = unsafe { list("offsets", offsets, count) }?;
     let last = offsets[samples];
@@ -56,29 +50,41 @@ pub(crate) unsafe fn read(layout: *const MobillmLayout, rows: usize) -> Result<L
     Ok(read)
 }
 
+/// What the other side lent of a struct.
+///
+/// # Errors
+/// If it is missing, or the address cannot be its own.
+///
+/// # Safety
+/// The pointer is null or, if it is aligned, points to one that lives for `'a`.
+pub(crate) unsafe fn one<'a, T>(what: &str, pointer: *const T) -> Result<&'a T, String> {
+    if pointer.is_null() {
+        return Err(format!("the {what} is missing"));
+    }
+    if !pointer.is_aligned() {
+        let align = align_of::<T>();
+        return Err(format!("the {what} is at {pointer:?}, expected a multiple of {align}"));
+    }
+    // SAFETY: as the caller promises.
+    Ok(unsafe { &*pointer })
+}
+
 /// `count` numbers that the other side lent.
 ///
 /// # Errors
-/// If the address cannot be theirs.
+/// If the address cannot be theirs, or no memory holds so many.
 ///
 /// # Safety
-/// The pointer is null or, if it is aligned, points to so many numbers that live for `'a`; their bytes are counted
-/// by an `isize`.
+/// The pointer is null or, if it is aligned, points to so many numbers that live for `'a`.
 pub(crate) unsafe fn list<'a, T: Copy>(
     what: &str,
     numbers: *const T,
     count: usize,
 ) -> Result<&'a [T], String> {
-    if count == 0 {
+    if !there(what, numbers, count)? {
         return Ok(&[]);
     }
-    if numbers.is_null() || !numbers.is_aligned() {
-        let align = align_of::<T>();
-        return Err(format!(
-            "the {what} are at {numbers:?}, expected a multiple of {align} that is not 0"
-        ));
-    }
-    // SAFETY: as the caller promises.
+    // SAFETY: as the caller promises; they fit the memory.
     Ok(unsafe { std::slice::from_raw_parts(numbers, count) })
 }
 
@@ -126,6 +132,8 @@ mod tests {
         // SAFETY: of none of these a number is read that is not there.
         let said = |layout: *const MobillmLayout| unsafe { read(layout, 1) }.unwrap_err();
         assert!(said(std::ptr::null()).contains("missing"));
+        let odd = (&raw const layout).wrapping_byte_add(1);
+        assert!(said(odd).contains("expected a multiple of 8"));
         assert!(
             said(&MobillmLayout { offsets: std::ptr::null(), ..layout })
                 .contains("offsets are at 0x0")

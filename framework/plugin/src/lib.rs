@@ -6,14 +6,21 @@
 //!   (a trait)       (`host`)          [`abi`]                       -->  or plain C
 //! ```
 //!
-//! * [`abi`]: what crosses, and in which order it is checked. The C header `include/mobillm_plugin.h` is made of it.
+//! * [`abi`]: what crosses, in which order it is checked, who frees what and who may call when. The C header [`HEADER`]
+//!   is made of it.
 //! * [`Library`]: loads a library and registers what it has. From then on a config's `type` may name it, as
-//!   it names what is linked in. Nothing is ever unloaded.
-//! * [`sdk`]: [`export!`] makes a library's door of config twins that implement the ordinary traits.
+//!   it names what is linked in. Nothing is ever unloaded. The [`Manifest`] beside a file, if there is one, is read before.
+//! * [`sdk`]: [`export!`] makes a library's door of config twins that implement the ordinary traits; [`sdk::log()`] says a
+//!   line to the user.
+//!
+//! Authors begin with `mobillm plugins new`, which makes a folder that builds, and have the result judged by
+//! `mobillm plugins check`. A library that was built for version 1.0 of the ABI is loaded by every later one with the same major
+//! version: what is there does not move, and what is new comes at the end, where an older side does not look.
 //!
 //! What goes wrong on the other side is contained as far as one process can: a panic ends in the kit, and the
-//! instance is not called again; a lie about shapes or sizes is an error that names plugin, slot and call; a call that
-//! hangs is told ([`watch`]). A crash is not contained: `mobillm plugins check` runs a library in a process of its own.
+//! instance is not called again; a lie about shapes or sizes is an error that names plugin, slot and call; a writer or
+//! sink that is kept reaches nothing; a call that hangs is told ([`watch`]), but for those that wait by their nature. A crash is
+//! not contained: `mobillm plugins check` runs a library in a process of its own.
 //!
 //! # Example
 //!
@@ -36,8 +43,11 @@
 //! ```
 
 pub mod abi;
+mod context;
+#[cfg(test)]
+mod documents;
+mod handle;
 mod host;
-mod info;
 mod layout;
 mod refusal;
 pub mod sdk;
@@ -46,5 +56,8 @@ mod tap;
 mod tensors;
 mod text;
 mod value;
+
+/// The C header, for those who hand it on: `mobillm plugins new` puts it beside a plugin in C.
+pub const HEADER: &str = include_str!("../include/mobillm_plugin.h");
 
 pub use host::{CallError, Component, Hang, Library, LibraryError, Manifest, watch};

@@ -5,7 +5,7 @@ use mobillm_core::privacy::Supervision;
 use crate::abi::{
     MOBILLM_DIFFERENCE, MOBILLM_LABEL, MOBILLM_LABEL_AND_OWN, MOBILLM_VALUE, MobillmSupervision,
 };
-use crate::layout::list;
+use crate::layout::{list, one};
 
 /// `supervision`, lent; it must outlive what is given.
 ///
@@ -34,12 +34,9 @@ pub(crate) unsafe fn read(
     most: usize,
 ) -> Result<Supervision, String> {
     // SAFETY: as the caller promises.
-    let Some(&MobillmSupervision { kind, label, numbers, count }) =
-        (unsafe { supervision.as_ref() })
-    else {
-        return Err("the supervision is missing".to_owned());
-    };
-    if count > most.min(isize::MAX as usize / size_of::<f32>()) {
+    let MobillmSupervision { kind, label, numbers, count } =
+        *unsafe { one("supervision", supervision) }?;
+    if count > most {
         return Err(format!("the supervision has {count} numbers, expected at most {most}"));
     }
     // SAFETY: there are so many, as the caller promises.

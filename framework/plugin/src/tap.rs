@@ -3,7 +3,7 @@
 use mobillm_core::backbone::Tap;
 
 use crate::abi::MobillmTap;
-use crate::layout::list;
+use crate::layout::{list, one};
 use crate::tensors::{Lent, view};
 
 /// Lends `tap` to `take`. Only one whose hidden state is not contiguous is copied for that.
@@ -41,18 +41,13 @@ pub(crate) unsafe fn read<'a>(
     expected: Option<(usize, usize, usize)>,
 ) -> Result<Tap<'a>, String> {
     // SAFETY: as the caller promises.
-    let Some(&MobillmTap { layer, hidden, lengths }) = (unsafe { tap.as_ref() }) else {
-        return Err("the tap is missing".to_owned());
-    };
+    let MobillmTap { layer, hidden, lengths } = *unsafe { one("tap", tap) }?;
     let of_layer = |problem: String| format!("layer {layer}: {problem}");
     // SAFETY: as the caller promises.
     let hidden = unsafe { view::<f32, 3>(hidden) }.map_err(of_layer)?;
     let shape = hidden.dim();
     if let Some(expected) = expected.filter(|expected| *expected != shape) {
         return Err(of_layer(format!("its hidden state is {shape:?}, expected {expected:?}")));
-    }
-    if shape.0 > isize::MAX as usize / size_of::<usize>() {
-        return Err(of_layer(format!("it has {} samples", shape.0)));
     }
     // SAFETY: there are so many, as the caller promises.
     let lengths = unsafe { list("lengths", lengths, shape.0) }.map_err(of_layer)?;

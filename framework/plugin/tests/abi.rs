@@ -1,7 +1,7 @@
 //! The layout of what crosses, and the C header that is made of it.
 //!
 //! `INSTA_UPDATE=always cargo test -p mobillm-plugin --test abi` accepts a change. There may be additions at the
-//! end of a table, and nothing else, as long as `MAJOR` stays.
+//! end of a table, and nothing else, as long as `MAJOR` stays: `frozen.rs` holds that.
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
@@ -10,6 +10,7 @@ mod libraries;
 use std::fmt::Write;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use mobillm_plugin::abi::*;
 
@@ -44,11 +45,11 @@ fn layouts() -> Vec<Layout> {
         MobillmBuffer { data length }
         MobillmWriter { context write }
         MobillmHost { size context log }
-        MobillmPlugin { magic major minor size name version built_by start components interface }
+        MobillmPlugin { magic major minor size name version built_by start components table }
         MobillmComponent { check build release }
-        DLDevice { device_type device_id }
-        DLDataType { code bits lanes }
-        DLTensor { data device ndim dtype shape strides byte_offset }
+        MobillmDevice { device_type device_id }
+        MobillmElement { code bits lanes }
+        MobillmTensor { data device ndim dtype shape strides byte_offset }
         MobillmPayloadFormat { name version flags block }
         MobillmQuantizer { size component format row_bytes error_bound encode decode }
         MobillmLayout { offsets samples positions }
@@ -62,8 +63,8 @@ fn layouts() -> Vec<Layout> {
         MobillmPrivacyPolicy { size component info activations supervise combine }
         MobillmLink { sink source }
         MobillmTransport {
-            size component crosses_processes overhead connect listen accept send close receive
-            release_listener release_sink release_source
+            size component crosses_processes info connect listen accept send close receive
+            stop_listener stop_sink stop_source release_listener release_sink release_source
         }
         MobillmSideNetwork {
             size component load info train_step predict adapter checkpoint restore
@@ -86,13 +87,23 @@ fn the_layout_of_every_struct_is_what_it_was() {
 const HEADER: &str = "include/mobillm_plugin.h";
 
 /// The sources of the ABI, in the order of the header.
-const SOURCES: [&str; 3] = ["src/abi/tensor.rs", "src/abi/mod.rs", "src/abi/slots.rs"];
+const SOURCES: [&str; 4] =
+    ["src/abi/tensor.rs", "src/abi/mod.rs", "src/abi/slots.rs", "src/abi/transport.rs"];
 
 /// Ends in the trailer.
-const GUARD: &str = "#ifndef MOBILLM_PLUGIN_H\n#define MOBILLM_PLUGIN_H";
+const GUARD: &str = "#ifndef MOBILLM_PLUGIN_H
+#define MOBILLM_PLUGIN_H
+
+#if defined(__SIZEOF_POINTER__) && __SIZEOF_POINTER__ != 8
+#error \"plugins of mobillm are for systems of 64 bits\"
+#endif";
 
 /// What the compiler of a plugin in C needs besides.
-const TRAILER: &str = r#"// What a header starts with.
+const TRAILER: &str = r#"// Elements of a tensor.
+#define MOBILLM_F32 {MOBILLM_FLOAT, 32, 1}
+#define MOBILLM_I64 {MOBILLM_INT, 64, 1}
+
+// What a header starts with.
 #define MOBILLM_MAGIC {'m', 'o', 'b', 'i', 'l', 'l', 'm', 0}
 
 // The exported function, of the type `MobillmEntry`.
@@ -134,7 +145,7 @@ fn header() -> String {
         header: Some(format!("/*\n{guide} *\n * {made}\n */\n\n{GUARD}")),
         trailer: Some(TRAILER.to_owned()),
         no_includes: true,
-        sys_includes: names(&["stdbool.h", "stddef.h", "stdint.h"]),
+        sys_includes: names(&["stddef.h", "stdint.h"]),
         usize_is_size_t: true,
         documentation: true,
         tab_width: 4,
@@ -195,13 +206,26 @@ fn the_header_has_every_struct_and_every_constant() {
     }
     assert_eq!(listed, Vec::<&str>::new());
     for name in after("pub const ") {
-        let prefix =
-            if name.starts_with("MOBILLM_") || name.starts_with("DL_") { "" } else { "MOBILLM_" };
+        let prefix = if name.starts_with("MOBILLM_") { "" } else { "MOBILLM_" };
         assert!(
             committed.contains(&format!("#define {prefix}{name} ")),
             "{name} is not in the header"
         );
     }
+}
+
+#[test]
+fn a_cpp_compiler_takes_it() {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let source = "#include \"mobillm_plugin.h\"\nMobillmElement element = MOBILLM_F32;\n";
+    let file = libraries::scratch().join("header.cpp");
+    std::fs::write(&file, source).unwrap();
+    let output = Command::new(compiler)
+        .args(["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I"])
+        .args([&here("include"), &file])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -107,7 +107,8 @@ fn bf16_keeps_eight_bits() {
     let mut bytes = Vec::new();
     encode(&*quantizer, &cleared(&ROW, 1), &mut bytes).unwrap();
     let mut values = Vec::new();
-    decode(&*quantizer, &Payload::parse(&bytes, &*quantizer).unwrap(), &mut values).unwrap();
+    decode(&*quantizer, &Payload::parse(&bytes, &*quantizer, (1, ROW.len())).unwrap(), &mut values)
+        .unwrap();
     assert_eq!(values, [1.0, -1.0, 0.0, 0.100_097_656, 31.0]);
 }
 

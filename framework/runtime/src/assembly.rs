@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use mobillm_bundle::Bundle;
 use mobillm_core::backbone::{BackboneContext, BackboneInfo};
-use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::privacy::{PolicyInfo, SupervisionKind};
 use mobillm_core::quantizer::Quantizer;
@@ -12,11 +11,13 @@ use mobillm_core::registry::{Entry, Slot};
 use mobillm_core::sample::Objective;
 use mobillm_core::selector::Selector;
 use mobillm_core::side_network::SideNetworkContext;
+use mobillm_plugin::Manifest;
 use mobillm_wire::handshake::{Hello, RunId, Work};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{Config, ConfigErrors, Loaded, OwnPrediction};
+use crate::check::{self, Findings, Model};
+use crate::config::{Config, Loaded, OwnPrediction};
 use crate::device::own::Own;
 use crate::device::taps::TapPath;
 use crate::egress::Egress;
@@ -61,6 +62,7 @@ pub struct Assembly {
     /// Bytes that the transport adds to a frame.
     overhead: usize,
     components: Vec<Component>,
+    libraries: Vec<Manifest>,
 }
 
 /// One filled slot.
@@ -84,40 +86,13 @@ impl Assembly {
     /// # Errors
     /// If the bundle cannot be used, or with every mistake that only the model's dimensions show.
     pub fn new(loaded: &Loaded, environment: &Environment) -> Result<Self, RunError> {
+        Self::of(loaded, environment).map_err(|found| found.into_error(&loaded.origin))
+    }
+
+    pub(crate) fn of(loaded: &Loaded, environment: &Environment) -> Result<Self, Findings> {
         let config = &loaded.config;
-        let path = environment.required(loaded, "device.bundle", "the model")?;
-        let bundle = Bundle::open(&path)?;
-        let mut info = bundle.info().clone();
-        let label_tokens = label_tokens(loaded, &bundle)?;
-        if !label_tokens.is_empty() {
-            info.own_outputs = Some(label_tokens.len());
-        }
-        info.max_tokens =
-            config.device.max_tokens.map_or(info.max_tokens, |n| n.min(info.max_tokens));
-        let objective = config.task.objective();
-        // What cannot be built is not asked for its layers or its supervision.
-        let selector = config.device.selector.check(&info);
-        let privacy = config.device.privacy.check(&objective);
-        report(loaded, vec![("device.selector", selector), ("device.privacy", privacy)])?;
-        let policy = config.device.privacy.build(&objective).info();
-        let supervision = policy.supervision.ok_or_else(|| {
-            let problem = Diagnostic::new("device.privacy", "the policy releases no supervision");
-            loaded.errors([problem.expected("one that does, such as `labels`")])
-        })?;
-        let selector = config.device.selector.build(&info);
-        let taps = selector.layers(&info);
-        let context = SideNetworkContext {
-            taps: taps.clone(),
-            hidden: info.hidden,
-            pooling: info.pooling,
-            objective,
-            supervision,
-            optimizer: config.training.optimizer,
-            steps: 0,
-            seed: config.training.seed,
-            bundle: info.bundle,
-        };
-        check(loaded, &info, bundle.own_labels(), &*selector, &context)?;
+        let Model { bundle, info, label_tokens, selector, policy, context } =
+            check::model(&config.into(), &loaded.origin, environment)?;
         let has_head =
             config.device.own_prediction == OwnPrediction::Head && info.own_outputs.is_some();
         let head = has_head.then_some(Own::Head { range: config.task.range });
@@ -125,8 +100,8 @@ impl Assembly {
         Ok(Self {
             bundle,
             info,
-            taps,
-            objective,
+            taps: context.taps.clone(),
+            objective: context.objective,
             pipeline: pipeline(loaded),
             policy,
             selector,
@@ -137,6 +112,7 @@ impl Assembly {
             cached: config.server.store.caches(),
             overhead: config.link.transport.build().overhead(),
             components: components(loaded),
+            libraries: loaded.libraries(),
         })
     }
 
@@ -193,7 +169,8 @@ impl Assembly {
         Ok(TapPath::new(backbone, selector, policy, own, self.bundle.padding()))
     }
 
-    /// All of this for people and for snapshots: components, edges, what leaves.
+    /// All of this for people and for snapshots: components, edges, what leaves, and which dynamic libraries
+    /// components come from.
     pub fn describe(&self) -> Value {
         let info = &self.info;
         let row = self.quantizer.row_bytes(info.hidden);
@@ -225,7 +202,7 @@ impl Assembly {
             edges.push(edge(own, "answer", json!(["batch", outputs]), "f32", 1));
         }
         let egress = self.egress();
-        json!({
+        let mut described = json!({
             "model": info,
             "taps": self.taps,
             "objective": self.objective,
@@ -235,127 +212,17 @@ impl Assembly {
             "egress": egress,
             "bytes_per_sample": { "tokens": tokens, "rows": rows,
                                   "bytes": egress.bytes_per_sample(rows) },
-        })
+        });
+        if !self.libraries.is_empty() {
+            described["libraries"] = json!(self.libraries);
+        }
+        described
     }
 }
 
 /// What goes from one stage to the next, `times` times a micro-batch.
 fn edge(from: &str, to: &str, shape: Value, values: &str, times: usize) -> Value {
     json!({ "from": from, "to": to, "shape": shape, "type": values, "times": times })
-}
-
-/// Every mistake that only the model's dimensions show.
-fn check(
-    loaded: &Loaded,
-    info: &BackboneInfo,
-    heads: Option<&[String]>,
-    selector: &dyn Selector,
-    context: &SideNetworkContext,
-) -> Result<(), ConfigErrors> {
-    let Config { task, device, link, server, .. } = &loaded.config;
-    let store = if server.store.caches() && !selector.is_fixed() { changing() } else { Vec::new() };
-    report(
-        loaded,
-        vec![
-            ("device.backbone", device.backbone.check(info)),
-            ("device.own_prediction", check_head(device.own_prediction, info, &context.objective)),
-            ("task.labels", check_labels(device.own_prediction, heads, &task.labels)),
-            ("device.quantizer", device.quantizer.check(info.hidden)),
-            ("link.transport", link.transport.check()),
-            ("server.side_network", server.side_network.check(context)),
-            ("server.store", store),
-        ],
-    )
-}
-
-/// The tokens of the task's label words, of which the model's own prediction is to be made.
-fn label_tokens(loaded: &Loaded, bundle: &Bundle) -> Result<Vec<u32>, RunError> {
-    const KEY: &str = "task.prompt.label_words";
-    let Config { task, device, .. } = &loaded.config;
-    let words = task.prompt.as_ref().map_or(&[][..], |prompt| &prompt.label_words);
-    if words.is_empty() || device.own_prediction == OwnPrediction::Prior {
-        return Ok(Vec::new());
-    }
-    if !bundle.info().language_head {
-        let problem = "the model of `device.bundle` does not predict words";
-        let help = "remove them, or take a language model with its head, such as \
-                    `pull:smollm2-135m-instruct`";
-        return Err(loaded.errors([Diagnostic::new(KEY, problem).help(help)]).into());
-    }
-    let tokenizer = bundle.tokenizer(None)?;
-    let (mut tokens, mut found) = (Vec::new(), Vec::new());
-    for (at, word) in words.iter().enumerate() {
-        let path = format!("{KEY}[{at}]");
-        match tokenizer.word(word) {
-            Ok(token) if tokens.contains(&token) => {
-                found.push(Diagnostic::new(path, format!("{word:?} is the token of another word")));
-            }
-            Ok(token) => tokens.push(token),
-            Err(problem) => {
-                let help = "mind the space that most words begin with, as in \" positive\"";
-                found.push(Diagnostic::new(path, problem).expected("one token").help(help));
-            }
-        }
-    }
-    if found.is_empty() { Ok(tokens) } else { Err(loaded.errors(found).into()) }
-}
-
-/// Kept samples would be those of the first epoch for ever.
-fn changing() -> Vec<Diagnostic> {
-    let problem =
-        "the selector takes other tokens in every epoch, and a store keeps those of the first";
-    let diagnostic = Diagnostic::new("type", problem).expected("`none`");
-    vec![diagnostic.help("or a selector whose choice is fixed, such as `loss-tokens`")]
-}
-
-fn check_head(own: OwnPrediction, info: &BackboneInfo, objective: &Objective) -> Vec<Diagnostic> {
-    let wanted = objective.outputs();
-    match info.own_outputs {
-        Some(outputs) if own == OwnPrediction::Head && outputs != wanted => {
-            let problem = format!("the model's own head has {outputs} outputs, the task {wanted}");
-            let diagnostic = Diagnostic::new("", problem).expected("`prior`");
-            vec![diagnostic.help("or a model whose head was trained for this task")]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Labels in another order than the head's outputs would turn its prediction around, and more than the
-/// wire can count would be cut.
-fn check_labels(
-    own: OwnPrediction,
-    heads: Option<&[String]>,
-    labels: &[String],
-) -> Vec<Diagnostic> {
-    const MOST: usize = u16::MAX as usize - 1;
-    if labels.len() > MOST {
-        let problem = Diagnostic::new("", format!("{} labels are too many", labels.len()));
-        return vec![problem.expected(format!("at most {MOST}"))];
-    }
-    let sorted = |labels: &[String]| {
-        let mut sorted = labels.to_vec();
-        sorted.sort();
-        sorted
-    };
-    match heads {
-        Some(heads)
-            if own == OwnPrediction::Head && heads != labels && sorted(heads) == sorted(labels) =>
-        {
-            let problem = Diagnostic::new("", "they are not in the order of the model's own head");
-            let help = "or `device.own_prediction = \"prior\"`, which leaves the head alone";
-            vec![problem.expected(format!("{heads:?}")).help(help)]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// All of `found`, with the places where they stand in the config.
-fn report(loaded: &Loaded, found: Vec<(&str, Vec<Diagnostic>)>) -> Result<(), ConfigErrors> {
-    let diagnostics: Vec<Diagnostic> = found
-        .into_iter()
-        .flat_map(|(key, found)| found.into_iter().map(move |diagnostic| diagnostic.under(key)))
-        .collect();
-    if diagnostics.is_empty() { Ok(()) } else { Err(loaded.errors(diagnostics)) }
 }
 
 /// Names what must be the same in the configs of device and server. The bundle is not among it: the

@@ -6,7 +6,7 @@ use mobillm_core::backbone::NativeLibraries;
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::Registry;
 
-use crate::config::{Loaded, Location};
+use crate::config::{Location, Origin};
 use crate::error::RunError;
 
 /// What was fetched by a name, as a path: a model's bundle or a data file.
@@ -32,15 +32,15 @@ impl Environment {
     ///
     /// # Errors
     /// If it names something that was not fetched.
-    pub fn required(
+    pub(crate) fn required(
         &self,
-        loaded: &Loaded,
+        origin: &Origin,
         key: &str,
         what: &'static str,
     ) -> Result<PathBuf, RunError> {
-        self.locate(loaded, key, what)?.ok_or_else(|| {
+        self.locate(origin, key, what)?.ok_or_else(|| {
             let missing = Diagnostic::new(key, "this is missing").expected("a path or `pull:NAME`");
-            loaded.errors([missing]).into()
+            origin.errors([missing]).into()
         })
     }
 
@@ -48,13 +48,13 @@ impl Environment {
     ///
     /// # Errors
     /// If it names something that was not fetched.
-    pub fn locate(
+    pub(crate) fn locate(
         &self,
-        loaded: &Loaded,
+        origin: &Origin,
         key: &str,
         what: &'static str,
     ) -> Result<Option<PathBuf>, RunError> {
-        match loaded.location(key) {
+        match origin.location(key) {
             None => Ok(None),
             Some(Location::Path(path)) => Ok(Some(path)),
             Some(Location::Pull(name)) => match (self.pulled)(&name) {

@@ -55,6 +55,15 @@ pub enum RunError {
     /// The side network failed.
     #[error(transparent)]
     SideNetwork(#[from] SideNetworkError),
+    /// A text or row has no answer.
+    #[error("sample {number}: {source}")]
+    Answer {
+        /// Which of those that were to be answered, counted from 1.
+        number: usize,
+        /// Why not.
+        #[source]
+        source: Box<RunError>,
+    },
     /// The link failed.
     #[error(transparent)]
     Transport(#[from] TransportError),

@@ -9,6 +9,7 @@
 //! ```
 //!
 //! * [`config`]: TOML to a checked config, every mistake at once.
+//! * [`check`]: the same with what the model and the data show.
 //! * [`assembly`]: what a config amounts to for one model, before any weight is loaded.
 //! * [`pipeline`]: runs it.
 //! * [`device`], [`server`]: the two ends of the link; [`link`]: threads on one side, an asynchronous
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assembly;
+pub mod check;
 pub mod config;
 pub mod device;
 pub mod egress;

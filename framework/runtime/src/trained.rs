@@ -3,8 +3,6 @@
 use std::path::Path;
 
 use mobillm_core::backbone::Tokens;
-use mobillm_core::fingerprint::Fingerprint;
-use mobillm_core::side_network::SideNetworkError;
 use mobillm_task::config::TaskConfig;
 use mobillm_task::schedule::MicroBatch;
 use mobillm_task::{Scores, dataset};
@@ -17,7 +15,7 @@ use crate::device::{RowTokenizer, tokenize};
 use crate::environment::Environment;
 use crate::error::RunError;
 use crate::progress::{News, Phase, Watch};
-use crate::run::RunFolder;
+use crate::run::{RunFolder, RunState, named};
 
 /// A trained pipeline.
 pub struct Trained {
@@ -25,6 +23,7 @@ pub struct Trained {
     tokenizer: RowTokenizer,
     task: TaskConfig,
     micro_batch: MicroBatch,
+    warning: Option<String>,
 }
 
 /// The answer to one text.
@@ -76,9 +75,11 @@ impl Trained {
         let adapter = RunFolder::adapter(path)?;
         let assembly = Assembly::new(loaded, environment)?;
         let network = loaded.config.device.predictor.load(&adapter)?;
-        check_bundle(network.info().bundle, assembly.info.bundle)?;
+        network.info().check(&assembly.side_network(0))?;
         let config = &loaded.config;
-        let own = assembly.own(RunFolder::own_prior(path)?);
+        let state = RunFolder::state(path)?;
+        let warning = other_plugins(&state, loaded);
+        let own = assembly.own(state.own_prior);
         let predictor = Predictor {
             path: assembly.tap_path(config, environment, own)?,
             quantizer: assembly.quantizer.clone(),
@@ -88,7 +89,13 @@ impl Trained {
         let tokenizer =
             RowTokenizer::new(&assembly.bundle, &config.task, config.device.max_tokens)?;
         let micro_batch = config.device.micro_batch();
-        Ok(Self { predictor, tokenizer, task: config.task.clone(), micro_batch })
+        Ok(Self { predictor, tokenizer, task: config.task.clone(), micro_batch, warning })
+    }
+
+    /// What whoever relies on the answers should know: that a dynamic library is not the one that the run was
+    /// trained with.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// Answers `texts`, each with a second text if the task has pairs.
@@ -108,7 +115,7 @@ impl Trained {
         let mut answers = Vec::with_capacity(encoded.len());
         for chunk in self.micro_batch.cut(all, |at| encoded[at].tokens.ids.len()) {
             let tokens: Vec<&Tokens> = chunk.iter().map(|&at| &encoded[at].tokens).collect();
-            for (output, at) in self.predictor.predict(&tokens)?.iter().zip(chunk) {
+            for (output, at) in self.predictor.predict(&tokens, &chunk)?.iter().zip(chunk) {
                 answers.push((at, answer(&self.task, output, encoded[at].truncated)));
             }
         }
@@ -139,7 +146,7 @@ impl Trained {
         for chunk in micro_batches {
             watch.check()?;
             let tokens: Vec<&Tokens> = chunk.iter().map(|&row| &rows.tokens[row]).collect();
-            outputs.extend(self.predictor.predict(&tokens)?.into_iter().flatten());
+            outputs.extend(self.predictor.predict(&tokens, &chunk)?.into_iter().flatten());
             truths.extend(chunk.iter().map(|&row| rows.truths[row]));
             watch.advance(Phase::Predict, truths.len() as u64);
         }
@@ -148,21 +155,22 @@ impl Trained {
     }
 }
 
-fn as_object<S: Serializer>(pairs: &[(String, f32)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(pairs.iter().map(|(label, probability)| (label, probability)))
+/// A build of the same source has another digest and need not answer otherwise: so it is for people to judge.
+fn other_plugins(state: &RunState, loaded: &Loaded) -> Option<String> {
+    let mut now = loaded.libraries_of(&["device"]);
+    now.retain(|plugin| !state.plugins().contains(plugin));
+    (!now.is_empty()).then(|| {
+        format!(
+            "the run was trained with other plugins ({}) than are loaded now ({}), and answers may differ; put \
+             them back, or see with `mobillm eval` whether they do",
+            named(state.plugins()),
+            named(&now)
+        )
+    })
 }
 
-fn check_bundle(adapter: Fingerprint, bundle: Fingerprint) -> Result<(), SideNetworkError> {
-    if adapter == bundle {
-        return Ok(());
-    }
-    let problem = format!(
-        "it was trained on the activations of bundle {}, the config names bundle {}; import the model \
-         that it was trained with, or train again",
-        adapter.short(),
-        bundle.short()
-    );
-    Err(SideNetworkError::Adapter { problem })
+fn as_object<S: Serializer>(pairs: &[(String, f32)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(label, probability)| (label, probability)))
 }
 
 fn answer(task: &TaskConfig, output: &[f32], truncated: usize) -> Answer {

@@ -106,7 +106,7 @@ impl TaskConfig {
     fn check_labels(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         if self.labels.len() < 2 {
-            let message = format!("a classification has {} labels", self.labels.len());
+            let message = format!("got {} for a classification", self.labels.len());
             let help = "list the labels as they stand in the data, or set `kind = \"regression\"`";
             found.push(Diagnostic::new("labels", message).expected("at least two").help(help));
         }

@@ -311,7 +311,10 @@ mod tests {
     fn a_config_that_contradicts_itself_is_refused_first() {
         let config = TaskConfig { labels: Vec::new(), ..classification() };
         let error = load_text(&config, "a.csv", "").unwrap_err();
-        assert!(error.starts_with("task.labels: a classification has 0 labels"), "{error}");
+        assert!(
+            error.starts_with("task.labels: got 0 for a classification; expected at least two"),
+            "{error}"
+        );
     }
 
     #[test]

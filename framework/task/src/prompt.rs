@@ -32,9 +32,13 @@ impl PromptConfig {
         }
         let words = self.label_words.len();
         if words > 0 && words != labels.len() {
-            let message = format!("{words} words for {} labels", labels.len());
-            let help = "one word for each label, in the order of `task.labels`, or none";
-            found.push(Diagnostic::new("label_words", message).help(help));
+            let expected = match labels.len() {
+                0 => "none, for the task has no labels".to_owned(),
+                labels => {
+                    format!("{labels}, one for each of `task.labels` in their order, or none")
+                }
+            };
+            found.push(Diagnostic::new("label_words", format!("got {words}")).expected(expected));
         }
         for (index, word) in self.label_words.iter().enumerate() {
             let path = || format!("label_words[{index}]");
@@ -219,7 +223,9 @@ mod tests {
             let found = config("{text}", words).check(false, &labels());
             found.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert!(found(&[" a"])[0].contains("1 words for 2 labels"));
+        let one =
+            "label_words: got 1; expected 2, one for each of `task.labels` in their order, or none";
+        assert_eq!(found(&[" a"]), [one]);
         assert_eq!(found(&[" a", " a"]), ["label_words[1]: ` a` stands for two labels"]);
         assert_eq!(found(&["", " a"]), ["label_words[0]: the word is empty"]);
     }

@@ -1,4 +1,5 @@
-//! The corpora of the fuzz targets in `fuzz/`, read by ordinary tests.
+//! The corpora of the fuzz targets in `fuzz/`, read by ordinary tests: for crates of mobillm's own repository, where
+//! that folder is.
 //!
 //! A corpus is a folder of small files: sound ones, and those that once broke a parser or showed it
 //! something new. [`check`] gives each to the function that the target calls, in a program whose

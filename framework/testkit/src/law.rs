@@ -172,6 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn the_docs_of_a_suite_list_its_laws() {
+        let suites = [
+            (include_str!("backbone.rs"), &crate::backbone_conformance! { @laws __law_names }[..]),
+            (include_str!("selector.rs"), &crate::selector_conformance! { @laws __law_names }),
+            (include_str!("privacy.rs"), &crate::privacy_policy_conformance! { @laws __law_names }),
+            (include_str!("quantizer.rs"), &crate::quantizer_conformance! { @laws __law_names }),
+            (include_str!("transport.rs"), &crate::transport_conformance! { @laws __law_names }),
+            (
+                include_str!("side_network.rs"),
+                &crate::side_network_conformance! { @laws __law_names },
+            ),
+        ];
+        for (source, laws) in suites {
+            let listed = source.lines().filter_map(|line| line.strip_prefix("//! * `"));
+            let listed: Vec<&str> =
+                listed.filter_map(|line| Some(line.split_once('`')?.0)).collect();
+            assert_eq!(listed, laws);
+        }
+    }
+
+    #[test]
     fn a_law_is_kept_broken_or_not_for_the_component() {
         let kept = Law::new("it_stands", || ());
         let broken = || Law::new("it_stands", || panic!("it fell at {}", 3));

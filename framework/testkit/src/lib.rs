@@ -19,14 +19,16 @@
 //! `nf4::decoding_stays_within_error_bound` and so on. A test that fails says what was expected and shows a
 //! small input that breaks the law. What the other slots' suites are given:
 //!
-//! | Slot | Macro | Given |
-//! |---|---|---|
-//! | backbone | [`backbone_conformance!`] | a closure from the layers to be tapped to a backbone |
-//! | selector | [`selector_conformance!`] | a config twin |
-//! | privacy policy | [`privacy_policy_conformance!`] | a config twin |
-//! | quantizer | [`quantizer_conformance!`] | a closure that makes a quantizer |
-//! | transport | [`transport_conformance!`] | a closure that makes a transport, perhaps its limits |
-//! | side network | [`side_network_conformance!`] | a config twin |
+//! | Slot | Macro | Given | Laws |
+//! |---|---|---|---|
+//! | backbone | [`backbone_conformance!`] | a closure from the layers to be tapped to a backbone | [`backbone`] |
+//! | selector | [`selector_conformance!`] | a config twin | [`selector`] |
+//! | privacy policy | [`privacy_policy_conformance!`] | a config twin | [`privacy`] |
+//! | quantizer | [`quantizer_conformance!`] | a closure that makes a quantizer | [`quantizer`] |
+//! | transport | [`transport_conformance!`] | a closure that makes a transport, perhaps its limits | [`transport`] |
+//! | side network | [`side_network_conformance!`] | a config twin | [`side_network`] |
+//!
+//! It takes this crate, that of the traits (`mobillm-core`) and yours: no model, no data, no other file.
 //!
 //! A law that is not for a component of its kind (one that draws its rows anew has none to compare) is not held
 //! against it: its test says so and passes.
@@ -46,10 +48,11 @@
 //!
 //! # What else is here
 //!
-//! One module per slot, named as in core; [`fakes`] are stand-ins for stages that a test is not about,
-//! and [`corpus`] reads what fuzzing found.
+//! One module per slot, named as in core; [`fakes`] are stand-ins for stages that a test is not about.
 
 pub mod backbone;
+#[cfg(feature = "corpus")]
+#[doc(hidden)]
 pub mod corpus;
 pub mod fakes;
 pub mod law;

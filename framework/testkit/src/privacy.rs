@@ -14,6 +14,29 @@
 //!
 //! What a policy announces decides where its answers must come from: trained on the truth alone (or on what
 //! another policy says), the side network answers; otherwise it is added to the own prediction.
+//!
+//! # Laws
+//!
+//! Each is held for two classes, three classes and a regression, as far as `check` finds no fault.
+//!
+//! * `it_is_for_some_task`: `check` finds no fault with at least one of them.
+//! * `it_says_what_it_does`: a guarantee in words, the same whenever it is asked; a regression has no
+//!   probabilities.
+//! * `shapes_stay`: a release has the rows, the layout and the layer of what was selected, and finite rows
+//!   stay finite.
+//! * `batch_mates_change_nothing`: a sample is released as it is alone, to the bit.
+//! * `a_second_release_is_the_first`: of the same sample, also by another instance: a resumed run sends the
+//!   same.
+//! * `a_prediction_changes_no_later_release`: predicting spends nothing of what training may release.
+//! * `supervision_is_of_its_kind_and_stays`: it is what `info` announces, fits the task, and is the same a
+//!   second time.
+//! * `the_side_network_has_the_word`: trained on the truth, its output is the answer. Only for such policies.
+//! * `silence_leaves_the_own_prediction`: a side network that says zero leaves the own ranking and value.
+//!   Only where answers start from the own prediction.
+//! * `a_difference_gives_the_truth`: added to the own prediction, a difference that was learned is the truth.
+//!   Only there, too.
+//! * `what_does_not_fit_is_refused`: truths and own predictions that are no numbers, of another task or of
+//!   another width.
 
 mod answers;
 #[cfg(test)]

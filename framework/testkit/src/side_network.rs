@@ -13,6 +13,28 @@
 //!
 //! The toy tasks ([`Toy`]) are small: three taps, ragged samples of 1 to 5 rows, targets that a
 //! direction in the middle tap decides, and a device that is half right by itself.
+//!
+//! # Laws
+//!
+//! Most are held for every task that `check` finds no fault with ([`tasks`]).
+//!
+//! * `knows_what_it_can_be_trained_on`: the truth or, being additive, differences, for every objective;
+//!   `check` and `build` agree.
+//! * `starts_at_zero`: before the first step the output is exactly zero, so that an additive network answers
+//!   as the backbone does; `info` is that of the context.
+//! * `learns`: the loss of a toy task falls to less than half, and reports follow the schedule.
+//! * `repeats_itself`: equal seeds and batches give equal bits, another seed another network.
+//! * `goes_on_from_a_checkpoint`: saving, restoring and going on equals going on, to the bit; a checkpoint of
+//!   another run is refused.
+//! * `loads_what_it_saved`: an adapter predicts what was trained, to the bit, and does not train.
+//! * `takes_a_single_tap`: one layer is enough.
+//! * `batch_mates_do_not_matter`: a sample's answer is the one that it gets alone, but for rounding.
+//! * `mixes_tokens_or_leaves_them_alone`: rows that pooling drops change the answer, or else they change
+//!   nothing in training either.
+//! * `refuses_batches_that_do_not_fit`: as an error of its own, and the network is as before.
+//! * `refuses_targets_that_do_not_fit`: with the sample's number, and the network is as before.
+//! * `refuses_damaged_files`: cut, of another kind or of another network, and the network is as before.
+//! * `stops_when_the_loss_is_no_number`: with the step's number, and the network is as before.
 #![expect(clippy::expect_used, reason = "a suite panics with the law that is broken")]
 
 mod refusals;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer};
+use mobillm_core::quantizer::{Payload, Quantizer};
 use mobillm_core::sample::{EncodedSample, SampleId};
 
 use crate::WireError;
@@ -148,15 +148,8 @@ impl Inbox {
             return Err(WireError::Order { frame: "Tap", problem });
         };
         let rows: usize = open.samples.iter().map(|(_, positions)| positions.len()).sum();
-        let wrong = |source| WireError::Payload { micro_batch, tap: index, source };
-        let payload = Payload::parse(tap.payload(), &*self.quantizer).map_err(wrong)?;
-        if (payload.rows, payload.hidden) != (rows, self.hidden) {
-            let problem = format!(
-                "expected {rows} rows of {}, got {} of {}",
-                self.hidden, payload.rows, payload.hidden
-            );
-            return Err(wrong(QuantizeError::Payload { problem }));
-        }
+        let payload = Payload::parse(tap.payload(), &*self.quantizer, (rows, self.hidden))
+            .map_err(|source| WireError::Payload { micro_batch, tap: index, source })?;
         *slot = Some(tap.payload().slice_ref(payload.bytes));
         Ok(())
     }

@@ -24,7 +24,19 @@ impl Drop for Fuse {
     }
 }
 
-/// Panics if `call` is the one that is named.
+/// Panics if `call` is the one that is named; `CALL-twice` with what panics again when it is dropped.
 pub(crate) fn blow(at: &str, call: &str) {
     assert!(at != call, "the fuse in {call} blew");
+    if at.strip_suffix("-twice") == Some(call) {
+        std::panic::panic_any(Again);
+    }
+}
+
+/// What panics when it is dropped.
+struct Again;
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        panic!("the fuse blew again");
+    }
 }

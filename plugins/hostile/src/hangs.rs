@@ -1,4 +1,4 @@
-//! A call that does not come back.
+//! Calls that do not come back.
 
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::privacy::ClearedRows;
@@ -8,10 +8,28 @@ use mobillm_core::registry::{Plugin, Slot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Encodes for ever.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HangsConfig {}
+/// Does not come back from one call.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HangsConfig {
+    /// The call: `check`, `build`, `encode` or `release`.
+    pub at: String,
+}
+
+impl Default for HangsConfig {
+    fn default() -> Self {
+        Self { at: "encode".to_owned() }
+    }
+}
+
+/// Never ends if `call` is the one that is named.
+fn hang(at: &str, call: &str) {
+    if at == call {
+        loop {
+            std::thread::park();
+        }
+    }
+}
 
 impl Plugin for HangsConfig {
     const SLOT: Slot = Slot::Quantizer;
@@ -21,15 +39,25 @@ impl Plugin for HangsConfig {
 #[typetag::serde(name = "hostile.hangs")]
 impl QuantizerConfig for HangsConfig {
     fn check(&self, _: usize) -> Vec<Diagnostic> {
+        hang(&self.at, "check");
         Vec::new()
     }
 
     fn build(&self) -> Box<dyn Quantizer> {
-        Box::new(Hangs)
+        hang(&self.at, "build");
+        Box::new(Hangs { at: self.at.clone() })
     }
 }
 
-struct Hangs;
+struct Hangs {
+    at: String,
+}
+
+impl Drop for Hangs {
+    fn drop(&mut self) {
+        hang(&self.at, "release");
+    }
+}
 
 impl Quantizer for Hangs {
     fn format(&self) -> PayloadFormat {
@@ -45,9 +73,8 @@ impl Quantizer for Hangs {
     }
 
     fn encode_rows(&self, _: ClearedRows<'_>, _: &mut [u8]) -> Result<(), QuantizeError> {
-        loop {
-            std::thread::park();
-        }
+        hang(&self.at, "encode");
+        Ok(())
     }
 
     fn decode_rows(&self, _: &Payload<'_>, _: &mut [f32]) -> Result<(), QuantizeError> {

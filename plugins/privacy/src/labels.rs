@@ -99,10 +99,12 @@ impl PrivacyPolicy for Labels {
         Ok(Some(supervision))
     }
 
-    fn combine(&self, own: &[f32], side: &mut [f32]) {
+    fn combine(&self, own: &[f32], side: &mut [f32]) -> Result<(), PolicyError> {
         if self.own_prediction {
+            check_own(LabelsConfig::TAG, &self.objective, own)?;
             add(own, side);
         }
+        Ok(())
     }
 }
 
@@ -137,8 +139,9 @@ mod tests {
         let told = policy.supervise(SampleId(1), Truth::Class(2), &own).unwrap();
         assert_eq!(told, Some(Supervision::LabelAndOwn(2, own.to_vec())));
         let mut side = [0.25, 0.5, -0.75];
-        policy.combine(&own, &mut side);
+        policy.combine(&own, &mut side).unwrap();
         assert_eq!(side, [0.75, -0.5, 1.25]);
+        assert!(policy.combine(&[0.5, -1.0, f32::NAN], &mut side).is_err());
     }
 
     #[test]

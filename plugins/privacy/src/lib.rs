@@ -37,10 +37,10 @@
 //! assert_eq!(cleared.supervision(), &Supervision::Difference(vec![-0.5, 0.5]));
 //!
 //! let mut side = [0.0, 0.0];
-//! policy.combine(&own, &mut side);
+//! policy.combine(&own, &mut side)?;
 //! assert_eq!(side, [0.5, 0.5]);
 //! let mut side = [-0.5, 0.5];
-//! policy.combine(&own, &mut side);
+//! policy.combine(&own, &mut side)?;
 //! assert_eq!(side, [0.0, 1.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

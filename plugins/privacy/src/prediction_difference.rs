@@ -129,11 +129,13 @@ impl PrivacyPolicy for PredictionDifference {
         Ok(Some(Supervision::Difference(difference)))
     }
 
-    fn combine(&self, own: &[f32], side: &mut [f32]) {
+    fn combine(&self, own: &[f32], side: &mut [f32]) -> Result<(), PolicyError> {
+        check_own(PredictionDifferenceConfig::TAG, &self.objective, own)?;
         match self.objective {
             Objective::Classification { .. } => add(&probabilities(own), side),
             Objective::Regression => add(own, side),
         }
+        Ok(())
     }
 }
 
@@ -222,12 +224,15 @@ mod tests {
     #[test]
     fn an_own_prediction_that_does_not_fit_is_refused_by_name() {
         let mut policy = PredictionDifferenceConfig::default().build(&CLASSES);
-        let error = policy.supervise(SampleId(1), Truth::Class(0), &[0.0, f32::NAN, 0.0]);
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "policy prediction-difference: expected an own prediction of 3 finite numbers, but \
-             output 1 is NaN; the backbone's task head is not that of this task, or damaged"
-        );
+        let own = [0.0, f32::NAN, 0.0];
+        let told = policy.supervise(SampleId(1), Truth::Class(0), &own).map(drop);
+        for result in [told, policy.combine(&own, &mut [0.0; 3])] {
+            assert_eq!(
+                result.unwrap_err().to_string(),
+                "policy prediction-difference: expected an own prediction of 3 finite numbers, but \
+                 output 1 is NaN; the backbone's task head is not that of this task, or damaged"
+            );
+        }
     }
 
     proptest! {

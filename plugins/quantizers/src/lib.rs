@@ -51,7 +51,7 @@
 //! encode(&*quantizer, &cleared, &mut bytes)?;
 //! assert_eq!(bytes.len(), 16 + 12 * 4 + 768 / 2); // header, 12 scales, two codes a byte
 //!
-//! decode(&*quantizer, &Payload::parse(&bytes, &*quantizer)?, &mut decoded)?;
+//! decode(&*quantizer, &Payload::parse(&bytes, &*quantizer, (1, 768))?, &mut decoded)?;
 //! for ((value, decoded), bound) in row.iter().zip(&decoded).zip(quantizer.error_bound(&row)) {
 //!     assert!((value - decoded).abs() <= bound);
 //! }

@@ -130,7 +130,7 @@ fn measure(case: &Case, size: &Size, cleared: &Cleared) -> Result<Medians, Error
         })?;
         let decode = time(size.repeats, || {
             decoded.clear();
-            let payload = Payload::parse(black_box(&payload), quantizer)?;
+            let payload = Payload::parse(black_box(&payload), quantizer, view.dim())?;
             decode(quantizer, &payload, &mut decoded)?;
             black_box(&mut decoded);
             Ok(())

@@ -7,8 +7,8 @@
 //!
 //! Each component is two types: a config twin, which serde reads from the options of a config and which finds
 //! every mistake in them, and what it builds, which implements the trait of its slot. [`mobillm_plugin::export!`]
-//! makes the library's door of the config twins. Its door is also what a program uses that links the library in:
-//! nothing here knows whether it was loaded.
+//! makes the library's door of the config twins. The same types may be linked in: a program depends on this crate with
+//! `default-features = false`, because a program has one door, and calls [`register`].
 //!
 //! `cargo build --release` makes `libacme_codes.so` (`.dylib`, `.dll`), and a config loads it:
 //!
@@ -31,6 +31,7 @@ use mobillm_core::registry::{DuplicateTag, Registry};
 pub use clip::{Clip, ClipConfig};
 pub use q6::{Q6, Q6Config};
 
+#[cfg(feature = "plugin")]
 mobillm_plugin::export! {
     quantizers: [Q6Config],
     privacy_policies: [ClipConfig],

@@ -109,7 +109,7 @@ pub struct NewArguments {
     /// What it is written in.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     pub lang: Language,
-    /// Where mobillm's sources are, to build with them instead of the published crates.
+    /// Where mobillm's sources are. A plugin in Rust is built with them, as long as mobillm's crates are not published.
     #[arg(long, value_name = "FOLDER")]
     pub framework: Option<PathBuf>,
 }

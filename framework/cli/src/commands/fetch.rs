@@ -4,15 +4,16 @@ use std::path::Path;
 
 use mobillm_bundle::{ImportOptions, import as import_bundle};
 use mobillm_core::backbone::BackboneInfo;
+use mobillm_core::registry::Slot;
 use mobillm_pull::{Cache, Stage, catalogue, locate};
 use mobillm_report::Unit;
 use serde_json::json;
 
 use super::{Outcome, print};
-use crate::CommandError;
 use crate::arguments::{Arguments, ImportArguments, PullArguments};
 use crate::machine::PulledModel;
 use crate::watcher::Watcher;
+use crate::{CommandError, with_builtins};
 
 pub(super) fn import(arguments: &Arguments, import: &ImportArguments) -> Outcome {
     let options = ImportOptions { weights: import.weights, taps: import.taps.clone() };
@@ -39,11 +40,15 @@ pub(super) fn pull(arguments: &Arguments, pull: &PullArguments) -> Outcome {
         return list(arguments, &cache);
     }
     let watcher = Watcher::new(arguments.quiet);
+    let registry = with_builtins()?;
     for name in &pull.names {
         let path = fetch(&cache, name, &watcher)?;
         print(arguments.json, &json!({ "name": name, "path": path }), || {
             format!("{name}: {}", path.display())
         })?;
+        if let Some(remedy) = registry.remedy(Slot::SideNetwork, name) {
+            watcher.line(&format!("this program has no side network `{name}`; {remedy}"));
+        }
     }
     Ok(())
 }

@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
-use mobillm::Stop;
 use mobillm::assembly::Assembly;
+use mobillm::check::sound;
 use mobillm::config::Loaded;
 use mobillm::egress::Egress;
-use mobillm::pipeline::prepare_data;
+use mobillm::pipeline::prepare;
+use mobillm::{RunError, Stop};
 use serde_json::{Value, json};
 
-use super::train::load;
+use super::train::draft;
 use super::{Outcome, print};
 use crate::arguments::{Arguments, ConfigArguments, Format, InspectArguments, Part};
 use crate::hang;
@@ -18,8 +19,9 @@ use crate::watcher::Watcher;
 
 pub(super) fn inspect(arguments: &Arguments, inspect: &InspectArguments) -> Outcome {
     let environment = environment()?;
-    let loaded = load(&inspect.config, &environment)?;
-    hang::mind(&loaded, &Stop::default())?;
+    let draft = draft(&inspect.config, &environment)?;
+    hang::mind(&draft.plugins, draft.patience_seconds(), &Stop::default())?;
+    let loaded = draft.finish().map_err(RunError::from)?;
     let json = arguments.json || inspect.format == Format::Json;
     if inspect.part == Part::Config {
         return print(json, loaded.resolved(), || loaded.to_toml().to_owned());
@@ -70,6 +72,13 @@ fn describe(assembly: &Value) -> String {
             plain(&stage["origin"]),
             plain(&stage["linkage"])
         );
+    }
+    if let Some(libraries) = assembly["libraries"].as_array() {
+        let _ = writeln!(text, "libraries");
+        for library in libraries {
+            let name = format!("{} {}", plain(&library["name"]), plain(&library["version"]));
+            let _ = writeln!(text, "  {name:<35} sha256 {}", plain(&library["sha256"]));
+        }
     }
     let _ = writeln!(text, "edges");
     for edge in assembly["edges"].as_array().into_iter().flatten() {
@@ -123,11 +132,11 @@ fn egress(egress: &Egress) -> String {
 
 pub(super) fn check(arguments: &Arguments, config: &ConfigArguments) -> Outcome {
     let environment = environment()?;
-    let loaded = load(config, &environment)?;
+    let draft = draft(config, &environment)?;
     let watcher = Watcher::new(true);
-    hang::mind(&loaded, &watcher.watch().stop)?;
-    let assembly = Assembly::new(&loaded, &environment)?;
-    let prepared = prepare_data(&loaded, &environment, &assembly, &watcher.watch())?;
+    hang::mind(&draft.plugins, draft.patience_seconds(), &watcher.watch().stop)?;
+    let loaded = sound(draft, &environment)?;
+    let (_, prepared) = prepare(&loaded, &environment, &watcher.watch())?;
     print(arguments.json, &prepared.report, || {
         let warnings: String = prepared
             .report

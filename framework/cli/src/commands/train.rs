@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use mobillm::config::{Config, Loaded};
+use mobillm::check;
+use mobillm::config::{Draft, Loaded};
 use mobillm::pipeline::{self, RunOptions};
 use mobillm::progress::Watch;
 use mobillm::run::summary::Summary;
@@ -39,12 +40,13 @@ fn train(
     ) -> Result<Option<Summary>, RunError>,
 ) -> Outcome {
     let environment = environment()?;
-    let loaded = load(&run.config, &environment)?;
+    let draft = draft(&run.config, &environment)?;
+    let watcher = Watcher::of_run(arguments.quiet)?;
+    hang::mind(&draft.plugins, draft.patience_seconds(), &watcher.watch().stop)?;
+    let loaded = check::sound(draft, &environment)?;
     let variant = config_name(&run.config.config);
     let out = run.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&variant));
     let options = RunOptions { out, variant, fresh: run.fresh, leave };
-    let watcher = Watcher::of_run(arguments.quiet)?;
-    hang::mind(&loaded, &watcher.watch().stop)?;
     let summary = how(&loaded, &environment, &options, &watcher.watch())
         .inspect_err(|error| note_stop(error, &watcher))?;
     let comparison = summary.as_ref().map(|summary| of_one(&loaded, &options, summary));
@@ -77,11 +79,13 @@ fn of_one(loaded: &Loaded, options: &RunOptions, summary: &Summary) -> Compariso
 
 pub(super) fn server(arguments: &Arguments, server: &ServerArguments) -> Outcome {
     let environment = environment()?;
-    let loaded = load(&server.config, &environment)?;
+    let draft = draft(&server.config, &environment)?;
+    let watcher = Watcher::of_run(arguments.quiet)?;
+    hang::mind(&draft.plugins, draft.patience_seconds(), &watcher.watch().stop)?;
+    // The model and the data need not be here.
+    let loaded = draft.finish().map_err(RunError::from)?;
     let name = format!("{}-server", config_name(&server.config.config));
     let out = server.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
-    let watcher = Watcher::of_run(arguments.quiet)?;
-    hang::mind(&loaded, &watcher.watch().stop)?;
     pipeline::server(&loaded, &out, &watcher.watch())
         .inspect_err(|error| note_stop(error, &watcher))?;
     watcher.line("the run is finished");
@@ -94,11 +98,11 @@ fn note_stop(error: &RunError, watcher: &Watcher) {
     }
 }
 
-pub(super) fn load(
+pub(super) fn draft(
     arguments: &ConfigArguments,
     environment: &Environment,
-) -> Result<Loaded, RunError> {
-    Ok(Config::load(&arguments.config, &arguments.sets, &environment.registry)?)
+) -> Result<Draft, RunError> {
+    Ok(Draft::read(&arguments.config, &arguments.sets, &environment.registry)?)
 }
 
 /// A config is called as its file is.

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, Write, stdin, stdout};
 
-use mobillm::Stop;
 use mobillm::trained::{Answer, Trained};
+use mobillm::{RunError, Stop};
 
 use super::{Outcome, print};
 use crate::arguments::{Arguments, EvalArguments, PredictArguments};
@@ -17,8 +17,12 @@ const LINES: usize = 256;
 pub(super) fn predict(arguments: &Arguments, predict: &PredictArguments) -> Outcome {
     let environment = environment()?;
     let loaded = Trained::config(&predict.run, &environment)?;
-    hang::mind(&loaded, &Stop::default())?;
+    let seconds = loaded.config.plugins.patience_seconds;
+    hang::mind(&loaded.plugins, seconds, &Stop::default())?;
     let mut trained = Trained::of(&predict.run, &loaded, &environment)?;
+    if let Some(warning) = trained.warning().filter(|_| !arguments.quiet) {
+        say(&format!("warning: {warning}"));
+    }
     let mut answer = |texts: &[(usize, String)]| {
         let pair = predict.pair.as_deref();
         answer(arguments, &mut trained, texts, pair)
@@ -49,7 +53,14 @@ fn answer(
     let inputs: Vec<(&str, Option<&str>)> =
         texts.iter().map(|(_, text)| (text.as_str(), pair)).collect();
     let mut out = stdout().lock();
-    for ((number, text), answer) in texts.iter().zip(trained.answer(&inputs)?) {
+    let answers = trained.answer(&inputs).map_err(|error| match error {
+        // Of all lines of stdin, not of those that are answered together.
+        RunError::Answer { number, source } => {
+            RunError::Answer { number: texts[number - 1].0, source }
+        }
+        error => error,
+    })?;
+    for ((number, text), answer) in texts.iter().zip(answers) {
         if let Some(tokens) = truncated(&answer).filter(|_| !arguments.quiet) {
             say(&format!(
                 "warning: {tokens} tokens of text {number} did not fit the model and were cut off"
@@ -83,8 +94,12 @@ pub(super) fn eval(arguments: &Arguments, eval: &EvalArguments) -> Outcome {
     let environment = environment()?;
     let loaded = Trained::config(&eval.run, &environment)?;
     let watcher = Watcher::of_run(arguments.quiet)?;
-    hang::mind(&loaded, &watcher.watch().stop)?;
+    let seconds = loaded.config.plugins.patience_seconds;
+    hang::mind(&loaded.plugins, seconds, &watcher.watch().stop)?;
     let mut trained = Trained::of(&eval.run, &loaded, &environment)?;
+    if let Some(warning) = trained.warning() {
+        watcher.line(&format!("warning: {warning}"));
+    }
     let scores = trained.evaluate(&eval.file, &watcher.watch())?;
     print(arguments.json, &scores, || display::scores(&scores))
 }

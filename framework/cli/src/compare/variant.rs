@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mobillm::assembly::Assembly;
-use mobillm::config::{Config, ConfigErrors, Loaded};
-use mobillm::pipeline::prepare_data;
+use mobillm::check::sound;
+use mobillm::config::{ConfigErrors, Draft, Loaded};
+use mobillm::pipeline::prepare;
 use mobillm::progress::{Unobserved, Watch};
 use mobillm::run::file::replace;
 use mobillm::{Environment, RunError, Stop};
@@ -84,16 +84,17 @@ fn check_names(configs: &[PathBuf]) -> Result<(), CommandError> {
 
 impl Variant {
     fn new(config: &Path, sets: &[String], environment: &Environment) -> Result<Self, RunError> {
-        let load = |sets: &[String]| Config::load(config, sets, &environment.registry);
+        let load =
+            |sets: &[String]| sound(Draft::read(config, sets, &environment.registry)?, environment);
         let written = load(sets)?;
         let loopback = loopback(written.resolved());
         let loaded = match &loopback {
             Some(key) => load(&[sets, &[listens(key, ANY_PORT)]].concat())?,
             None => written,
         };
-        let assembly = Assembly::new(&loaded, environment)?;
         let watch = Watch { observer: &Unobserved, stop: Stop::default() };
-        let data = prepare_data(&loaded, environment, &assembly, &watch)?.fingerprint;
+        let (assembly, prepared) = prepare(&loaded, environment, &watch)?;
+        let data = prepared.fingerprint;
         let toml = loaded
             .to_absolute_toml()
             .map_err(RunError::file("make absolute the paths of", config))?;

@@ -1,16 +1,17 @@
 
-static MobillmStatus start(const MobillmHost *host, const MobillmWriter *error) {
-    (void)host;
+static MobillmStatus start(const MobillmHost *the_host, const MobillmWriter *error) {
     (void)error;
+    host = the_host;
     return MOBILLM_OK;
 }
 
-static MobillmStatus components(const MobillmWriter *out) {
+static MobillmStatus components(const MobillmWriter *out, const MobillmWriter *error) {
+    (void)error;
     say(out, COMPONENTS);
     return MOBILLM_OK;
 }
 
-static const void *interface(MobillmSlot slot, uint32_t min_minor) {
+static const void *table(MobillmSlot slot, uint32_t min_minor) {
     return slot == SLOT_CODE && min_minor <= MOBILLM_MINOR ? &TABLE : NULL;
 }
 
@@ -24,7 +25,7 @@ static const MobillmPlugin PLUGIN = {
     .built_by = MOBILLM_TEXT("a C compiler"),
     .start = start,
     .components = components,
-    .interface = interface,
+    .table = table,
 };
 
 MOBILLM_EXPORT const MobillmPlugin *mobillm_plugin(void) {

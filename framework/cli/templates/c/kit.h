@@ -2,64 +2,151 @@
 #ifndef KIT_H
 #define KIT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mobillm_plugin.h"
 
-/* Writes text, which the host takes a copy of. */
-static inline void say(const MobillmWriter *writer, const char *text) {
-    if (writer != NULL) {
-        MobillmBytes bytes = {(const uint8_t *)text, strlen(text)};
-        writer->write(writer->context, bytes);
-    }
+/* The host, once it has started the library. */
+static const MobillmHost *host;
+
+/* Writes text, which the host takes a copy of; false if it has no room for it, and then the call has failed. */
+static inline bool say_text(const MobillmWriter *writer, MobillmText text) {
+    MobillmBytes bytes = {text.data, text.length};
+    return writer->write(writer->context, bytes) == MOBILLM_OK;
+}
+
+static inline bool say(const MobillmWriter *writer, const char *text) {
+    MobillmText whole = {(const uint8_t *)text, strlen(text)};
+    return say_text(writer, whole);
+}
+
+/* The same, as printf has it; what is longer than some lines is cut. */
+__attribute__((format(printf, 2, 3))) static inline bool sayf(const MobillmWriter *writer,
+                                                              const char *format, ...) {
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return say(writer, text);
+}
+
+/* Says a line to the user, at a level MOBILLM_LOG_*. */
+static inline void tell(uint32_t level, const char *line) {
+    MobillmText text = {(const uint8_t *)line, strlen(line)};
+    host->log(host->context, level, text);
+}
+
+static inline bool same(MobillmText left, MobillmText right) {
+    return left.length == right.length && (left.length == 0 || memcmp(left.data, right.data, left.length) == 0);
 }
 
 static inline bool is(MobillmText text, const char *expected) {
-    size_t length = strlen(expected);
-    return text.length == length && (length == 0 || memcmp(text.data, expected, length) == 0);
+    MobillmText other = {(const uint8_t *)expected, strlen(expected)};
+    return same(text, other);
 }
 
-/* The number at the first key of this name in a JSON text; false if there is none. The host sends sound JSON. */
-static inline bool json_number(MobillmText json, const char *key, double *number) {
-    const char *text = (const char *)json.data;
-    for (size_t at = 0; at < json.length; at++) {
-        if (text[at] != '"') {
-            continue;
-        }
-        size_t start = ++at;
-        while (at < json.length && text[at] != '"') {
-            at += text[at] == '\\' ? 2 : 1;
-        }
-        MobillmText name = {json.data + start, at - start};
-        size_t after = at + 1;
-        while (after < json.length && text[after] == ' ') {
-            after++;
-        }
-        /* A text that no colon follows is a value. */
-        if (after >= json.length || text[after] != ':' || !is(name, key)) {
-            continue;
-        }
-        /* The text ends without a zero, which strtod needs. */
-        char digits[64];
-        size_t length = json.length - after - 1;
-        length = length < sizeof digits - 1 ? length : sizeof digits - 1;
-        memcpy(digits, text + after + 1, length);
-        digits[length] = '\0';
-        char *end;
-        *number = strtod(digits, &end);
-        return end != digits;
+/*
+ * JSON, read where it stands: a value is the piece of the text that it is, quotes and brackets included. Sound JSON is
+ * read as it is; whatever else a text may hold, nothing is read beyond its end.
+ */
+
+/* The next piece of a list or an object, from `*at` on, which begins at 0: in an object names and values take turns.
+ * Empty at the end. */
+static inline MobillmText json_next(MobillmText json, size_t *at) {
+    *at += *at == 0; /* the bracket that it begins with */
+    while (*at < json.length && strchr(" \t\r\n,:", json.data[*at]) != NULL) {
+        (*at)++;
     }
-    return false;
+    size_t start = *at, depth = 0;
+    bool quoted = false;
+    for (; *at < json.length; (*at)++) {
+        uint8_t c = json.data[*at];
+        if (quoted) {
+            /* What stands after a backslash ends nothing. */
+            *at += c == '\\' && *at + 1 < json.length;
+            quoted = c != '"';
+        } else if (depth == 0 && strchr(" \t\r\n,:]}", c) != NULL) {
+            break;
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '[' || c == '{') {
+            depth++;
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    MobillmText next = {NULL, 0};
+    if (start < *at) {
+        next = (MobillmText){json.data + start, *at - start};
+    }
+    return next;
+}
+
+/* The value of that name in an object; empty if there is none. */
+static inline MobillmText json_at(MobillmText object, const char *name) {
+    size_t at = 0, length = strlen(name);
+    MobillmText key, value;
+    do {
+        key = json_next(object, &at);
+        value = json_next(object, &at);
+    } while (key.length > 0 && !(key.length == length + 2 && memcmp(key.data + 1, name, length) == 0));
+    return value;
+}
+
+/* A number; false if it is none, and then `number` stays as it is. */
+static inline bool json_number(MobillmText value, double *number) {
+    /* The text ends without a zero, which strtod needs. */
+    char digits[64] = "";
+    if (value.length == 0 || value.length >= sizeof digits) {
+        return false;
+    }
+    memcpy(digits, value.data, value.length);
+    char *end;
+    double read = strtod(digits, &end);
+    bool whole = end == digits + value.length;
+    *number = whole ? read : *number;
+    return whole;
+}
+
+/* A whole number of up to 64 bits, all of them. */
+static inline bool json_whole(MobillmText value, uint64_t *number) {
+    uint64_t read = 0;
+    for (size_t i = 0; i < value.length; i++) {
+        uint64_t digit = (uint64_t)value.data[i] - '0';
+        if (value.data[i] < '0' || digit > 9 || read > (UINT64_MAX - digit) / 10) {
+            return false;
+        }
+        read = 10 * read + digit;
+    }
+    *number = value.length > 0 ? read : *number;
+    return value.length > 0;
+}
+
+/* A string, which then ends with a zero; its bytes, or 0 if it is none, is longer than `room`, or has control characters. */
+static inline size_t json_string(MobillmText value, char *string, size_t room) {
+    size_t length = 0;
+    bool fits = value.length >= 2 && value.data[0] == '"' && value.length <= room;
+    for (size_t i = 1; fits && i + 1 < value.length; i++) {
+        bool escaped = value.data[i] == '\\';
+        i += escaped;
+        fits = !escaped || strchr("\"\\/", value.data[i]) != NULL;
+        string[length++] = (char)value.data[i];
+    }
+    string[length] = '\0';
+    return fits ? length : 0;
 }
 
 /* The host lends tensors that are contiguous: rows lie one after the other. */
-static inline float *values(const DLTensor *tensor) {
+static inline float *values(const MobillmTensor *tensor) {
     return (float *)(void *)((char *)tensor->data + tensor->byte_offset);
 }
 
-static inline size_t count(const DLTensor *tensor) {
+static inline size_t count(const MobillmTensor *tensor) {
     size_t product = 1;
     for (int32_t axis = 0; axis < tensor->ndim; axis++) {
         product *= (size_t)tensor->shape[axis];

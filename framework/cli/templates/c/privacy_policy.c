@@ -27,7 +27,7 @@ typedef struct {
 /* The options; false if they are out of range. */
 static bool read_options(MobillmText options, Policy *policy) {
     policy->norm = 50;
-    json_number(options, "norm", &policy->norm);
+    json_number(json_at(options, "norm"), &policy->norm);
     return policy->norm >= 0.001 && policy->norm <= 1e6;
 }
 
@@ -60,7 +60,7 @@ static MobillmStatus build(MobillmText tag, MobillmText options, MobillmText obj
     }
     *policy = options_read;
     policy->classes = 0;
-    json_number(objective, "classes", &policy->classes);
+    json_number(json_at(json_at(objective, "classification"), "classes"), &policy->classes);
     *instance = policy;
     return MOBILLM_OK;
 }
@@ -78,9 +78,9 @@ static MobillmStatus info(void *instance, const MobillmWriter *out, const Mobill
 }
 
 static MobillmStatus activations(void *instance, size_t layer, const MobillmLayout *layout,
-                                 const uint64_t *samples, bool predicts, const DLTensor *tensor,
+                                 const uint64_t *samples, uint32_t purpose, const MobillmTensor *tensor,
                                  const MobillmWriter *error) {
-    (void)layer, (void)layout, (void)samples, (void)predicts, (void)error;
+    (void)layer, (void)layout, (void)samples, (void)purpose, (void)error;
     const Policy *policy = instance;
     size_t rows = (size_t)tensor->shape[0], hidden = (size_t)tensor->shape[1];
     for (size_t row = 0; row < rows; row++) {
@@ -101,7 +101,7 @@ static MobillmStatus activations(void *instance, size_t layer, const MobillmLayo
 }
 
 static MobillmStatus supervise(void *instance, uint64_t sample, const MobillmSupervision *truth,
-                               const DLTensor *own, const MobillmSupervisionSink *sink,
+                               const MobillmTensor *own, const MobillmSupervisionSink *sink,
                                const MobillmWriter *error) {
     (void)sample, (void)own;
     const Policy *policy = instance;
@@ -116,8 +116,9 @@ static MobillmStatus supervise(void *instance, uint64_t sample, const MobillmSup
 }
 
 /* The side network was trained on the truth: its word stands. */
-static MobillmStatus combine(void *instance, const DLTensor *own, const DLTensor *side) {
-    (void)instance, (void)own, (void)side;
+static MobillmStatus combine(void *instance, const MobillmTensor *own, const MobillmTensor *side,
+                             const MobillmWriter *error) {
+    (void)instance, (void)own, (void)side, (void)error;
     return MOBILLM_OK;
 }
 

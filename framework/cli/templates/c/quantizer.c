@@ -27,7 +27,7 @@ typedef struct {
 /* The options; false if they are out of range. */
 static bool read_options(MobillmText options, Quantizer *quantizer) {
     double steps = 127;
-    json_number(options, "steps", &steps);
+    json_number(json_at(options, "steps"), &steps);
     quantizer->steps = (float)steps;
     return steps >= 1 && steps <= 127 && steps == floor(steps);
 }
@@ -69,16 +69,16 @@ static void release(void *instance) {
     free(instance);
 }
 
-static MobillmStatus format(void *instance, MobillmPayloadFormat *format) {
-    (void)instance;
+static MobillmStatus format(void *instance, MobillmPayloadFormat *format, const MobillmWriter *error) {
+    (void)instance, (void)error;
     /* Four letters of its own: what another code wrote is refused by them. */
     *format = (MobillmPayloadFormat){.version = 1};
     memcpy(format->name, "QUAD", 4);
     return MOBILLM_OK;
 }
 
-static MobillmStatus row_bytes(void *instance, size_t hidden, size_t *bytes) {
-    (void)instance;
+static MobillmStatus row_bytes(void *instance, size_t hidden, size_t *bytes, const MobillmWriter *error) {
+    (void)instance, (void)error;
     *bytes = sizeof(float) + hidden;
     return MOBILLM_OK;
 }
@@ -91,7 +91,9 @@ static float scale_of(const Quantizer *quantizer, const float *row, size_t hidde
     return largest / quantizer->steps;
 }
 
-static MobillmStatus error_bound(void *instance, const DLTensor *row, const DLTensor *bound) {
+static MobillmStatus error_bound(void *instance, const MobillmTensor *row, const MobillmTensor *bound,
+                                 const MobillmWriter *error) {
+    (void)error;
     size_t hidden = count(row);
     /* Half a step, and what rounding adds: next to nothing, but for scales near the smallest number. */
     float most = 0.5001f * scale_of(instance, values(row), hidden) + FLT_MIN;
@@ -101,7 +103,7 @@ static MobillmStatus error_bound(void *instance, const DLTensor *row, const DLTe
     return MOBILLM_OK;
 }
 
-static MobillmStatus encode(void *instance, const DLTensor *tensor, MobillmBuffer out,
+static MobillmStatus encode(void *instance, const MobillmTensor *tensor, MobillmBuffer out,
                             const MobillmWriter *error) {
     const Quantizer *quantizer = instance;
     size_t rows = (size_t)tensor->shape[0], hidden = (size_t)tensor->shape[1];
@@ -123,7 +125,7 @@ static MobillmStatus encode(void *instance, const DLTensor *tensor, MobillmBuffe
     return MOBILLM_OK;
 }
 
-static MobillmStatus decode(void *instance, MobillmBytes bytes, const DLTensor *tensor,
+static MobillmStatus decode(void *instance, MobillmBytes bytes, const MobillmTensor *tensor,
                             const MobillmWriter *error) {
     (void)instance;
     size_t rows = (size_t)tensor->shape[0], hidden = (size_t)tensor->shape[1];

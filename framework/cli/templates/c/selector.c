@@ -2,7 +2,6 @@
  * A selector for mobillm, `plugin.tag` in a config: every token of every n-th layer.
  */
 #include <math.h>
-#include <stdio.h>
 
 #include "kit.h"
 
@@ -24,7 +23,7 @@ typedef struct {
 /* The options; false if they are out of range. */
 static bool read_options(MobillmText options, Selector *selector) {
     double every = 2;
-    json_number(options, "every", &every);
+    json_number(json_at(options, "every"), &every);
     bool fits = every >= 1 && every <= 1e6 && every == floor(every);
     selector->every = fits ? (size_t)every : 1;
     return fits;
@@ -38,7 +37,7 @@ static MobillmStatus check(MobillmText tag, MobillmText options, MobillmText inf
     }
     Selector selector;
     double layers = 0;
-    bool fits = read_options(options, &selector) && json_number(info, "layers", &layers)
+    bool fits = read_options(options, &selector) && json_number(json_at(info, "layers"), &layers)
                 && (double)selector.every <= layers;
     say(diagnostics, fits ? "[]"
                           : "[{\"path\": \"every\", \"message\": \"it is out of range\", "
@@ -72,16 +71,14 @@ static MobillmStatus layers(void *instance, MobillmText info, const MobillmWrite
                             const MobillmWriter *error) {
     const Selector *selector = instance;
     double last = 0;
-    if (!json_number(info, "layers", &last)) {
+    if (!json_number(json_at(info, "layers"), &last)) {
         say(error, "the model's info has no `layers`");
         return MOBILLM_REFUSED;
     }
     const char *separator = "[";
     for (size_t layer = 1; layer <= (size_t)last; layer++) {
         if (((size_t)last - layer) % selector->every == 0) {
-            char text[32];
-            snprintf(text, sizeof text, "%s%zu", separator, layer);
-            say(out, text);
+            sayf(out, "%s%zu", separator, layer);
             separator = ", ";
         }
     }
@@ -89,10 +86,11 @@ static MobillmStatus layers(void *instance, MobillmText info, const MobillmWrite
     return MOBILLM_OK;
 }
 
-static MobillmStatus rows(void *instance, size_t tokens, size_t *rows, bool *fixed) {
-    (void)instance;
+static MobillmStatus rows(void *instance, size_t tokens, size_t *rows, uint32_t *fixed,
+                          const MobillmWriter *error) {
+    (void)instance, (void)error;
     *rows = tokens;
-    *fixed = true;
+    *fixed = 1;
     return MOBILLM_OK;
 }
 
@@ -113,7 +111,7 @@ static MobillmStatus give(const MobillmTap *tap, const MobillmSelection *selecti
         offsets[sample + 1] = (uint32_t)taken;
     }
     int64_t shape[2] = {(int64_t)taken, (int64_t)hidden};
-    DLTensor rows = *tap->hidden;
+    MobillmTensor rows = *tap->hidden;
     rows.data = to;
     rows.ndim = 2;
     rows.shape = shape;

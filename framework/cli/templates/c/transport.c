@@ -31,8 +31,9 @@ typedef struct {
     pthread_cond_t moved;
     Frame *first, *last;
     size_t frames, capacity;
-    /* Nothing more is sent; nobody receives; halves that are still held. */
-    bool closed, deserted;
+    /* Nothing more is sent; nobody receives; a half is to wait no more. */
+    bool closed, deserted, sink_stopped, source_stopped;
+    /* Halves that are not released. */
     int held;
 } Pipe;
 
@@ -42,14 +43,13 @@ typedef struct Waiting {
     MobillmLink link;
 } Waiting;
 
-/* An instance. Calls on it may come from several threads at once. Listeners hold it, too. */
+/* An instance, and its listener, of which there is one at a time. Calls on it may come from several threads at once. */
 typedef struct {
     pthread_mutex_t mutex;
     pthread_cond_t arrived;
     Waiting *first, *last;
     size_t capacity;
-    bool listens, released;
-    int held;
+    bool listens, stopped;
 } Door;
 
 static Pipe *new_pipe(size_t capacity) {
@@ -61,6 +61,14 @@ static Pipe *new_pipe(size_t capacity) {
         pipe->held = 2;
     }
     return pipe;
+}
+
+/* Says on a pipe, once and for all, what one of its flags means; who waits there looks again. */
+static void set(Pipe *pipe, bool *flag) {
+    pthread_mutex_lock(&pipe->mutex);
+    *flag = true;
+    pthread_cond_broadcast(&pipe->moved);
+    pthread_mutex_unlock(&pipe->mutex);
 }
 
 /* Gives one half back; with the last one goes the pipe. */
@@ -93,8 +101,18 @@ static void release_source(void *source) {
     let_go(pipe, &pipe->deserted);
 }
 
-static MobillmStatus send_frame(void *sink, MobillmBytes bytes, bool bulk, const MobillmWriter *error) {
-    (void)bulk;
+static void stop_sink(void *sink) {
+    Pipe *pipe = sink;
+    set(pipe, &pipe->sink_stopped);
+}
+
+static void stop_source(void *source) {
+    Pipe *pipe = source;
+    set(pipe, &pipe->source_stopped);
+}
+
+static MobillmStatus send_frame(void *sink, MobillmBytes bytes, uint32_t lane, const MobillmWriter *error) {
+    (void)lane;
     Pipe *pipe = sink;
     Frame *frame = malloc(sizeof *frame + bytes.length);
     if (frame == NULL) {
@@ -107,10 +125,10 @@ static MobillmStatus send_frame(void *sink, MobillmBytes bytes, bool bulk, const
         memcpy(frame->data, bytes.data, bytes.length);
     }
     pthread_mutex_lock(&pipe->mutex);
-    while (pipe->frames == pipe->capacity && !pipe->closed && !pipe->deserted) {
+    bool open;
+    while ((open = !pipe->closed && !pipe->deserted && !pipe->sink_stopped) && pipe->frames == pipe->capacity) {
         pthread_cond_wait(&pipe->moved, &pipe->mutex);
     }
-    bool open = !pipe->closed && !pipe->deserted;
     if (open) {
         *(pipe->first == NULL ? &pipe->first : &pipe->last->next) = frame;
         pipe->last = frame;
@@ -127,10 +145,7 @@ static MobillmStatus send_frame(void *sink, MobillmBytes bytes, bool bulk, const
 static MobillmStatus close_sink(void *sink, const MobillmWriter *error) {
     (void)error;
     Pipe *pipe = sink;
-    pthread_mutex_lock(&pipe->mutex);
-    pipe->closed = true;
-    pthread_cond_broadcast(&pipe->moved);
-    pthread_mutex_unlock(&pipe->mutex);
+    set(pipe, &pipe->closed);
     return MOBILLM_OK;
 }
 
@@ -138,10 +153,10 @@ static MobillmStatus receive(void *source, const MobillmWriter *to, const Mobill
     (void)error;
     Pipe *pipe = source;
     pthread_mutex_lock(&pipe->mutex);
-    while (pipe->first == NULL && !pipe->closed) {
+    while (pipe->first == NULL && !pipe->closed && !pipe->source_stopped) {
         pthread_cond_wait(&pipe->moved, &pipe->mutex);
     }
-    Frame *frame = pipe->first;
+    Frame *frame = pipe->source_stopped ? NULL : pipe->first;
     if (frame != NULL) {
         pipe->first = frame->next;
         pipe->frames--;
@@ -151,16 +166,16 @@ static MobillmStatus receive(void *source, const MobillmWriter *to, const Mobill
     if (frame == NULL) {
         return MOBILLM_CLOSED;
     }
-    MobillmBytes bytes = {frame->data, frame->length};
-    to->write(to->context, bytes);
+    MobillmText bytes = {frame->data, frame->length};
+    bool kept = say_text(to, bytes);
     free(frame);
-    return MOBILLM_OK;
+    return kept ? MOBILLM_OK : MOBILLM_FAILED;
 }
 
 /* The options; false if they are out of range. */
 static bool read_options(MobillmText options, double *capacity) {
     *capacity = 8;
-    json_number(options, "capacity", capacity);
+    json_number(json_at(options, "capacity"), capacity);
     return *capacity >= 1 && *capacity <= 1024 && *capacity == floor(*capacity);
 }
 
@@ -195,13 +210,16 @@ static MobillmStatus build(MobillmText tag, MobillmText options, MobillmText con
     pthread_mutex_init(&door->mutex, NULL);
     pthread_cond_init(&door->arrived, NULL);
     door->capacity = (size_t)capacity;
-    door->held = 1;
     *instance = door;
     return MOBILLM_OK;
 }
 
 /* Takes the links that nobody will accept: who waits on one of them learns that it is closed. */
-static void drain(Waiting *waiting) {
+static void drain(Door *door) {
+    pthread_mutex_lock(&door->mutex);
+    Waiting *waiting = door->first;
+    door->first = NULL;
+    pthread_mutex_unlock(&door->mutex);
     while (waiting != NULL) {
         Waiting *next = waiting->next;
         release_sink(waiting->link.sink);
@@ -211,43 +229,25 @@ static void drain(Waiting *waiting) {
     }
 }
 
-static void leave(Door *door, bool *flag, bool value) {
-    pthread_mutex_lock(&door->mutex);
-    *flag = value;
-    bool last = --door->held == 0;
-    Waiting *waiting = last || flag == &door->listens ? door->first : NULL;
-    if (waiting != NULL) {
-        door->first = NULL;
-    }
-    pthread_cond_broadcast(&door->arrived);
-    pthread_mutex_unlock(&door->mutex);
-    drain(waiting);
-    if (last) {
-        pthread_cond_destroy(&door->arrived);
-        pthread_mutex_destroy(&door->mutex);
-        free(door);
-    }
-}
-
+/* Listeners and links are gone by now. */
 static void release(void *instance) {
     Door *door = instance;
-    leave(door, &door->released, true);
+    drain(door);
+    pthread_cond_destroy(&door->arrived);
+    pthread_mutex_destroy(&door->mutex);
+    free(door);
 }
 
-static void release_listener(void *listener) {
-    Door *door = listener;
-    leave(door, &door->listens, false);
-}
-
-static MobillmStatus crosses_processes(MobillmText tag, MobillmText options, bool *crosses) {
-    (void)tag, (void)options;
-    *crosses = false;
+static MobillmStatus crosses_processes(MobillmText tag, MobillmText options, uint32_t *crosses,
+                                       const MobillmWriter *error) {
+    (void)tag, (void)options, (void)error;
+    *crosses = 0;
     return MOBILLM_OK;
 }
 
-static MobillmStatus overhead(void *instance, size_t *bytes) {
-    (void)instance;
-    *bytes = 0;
+static MobillmStatus info(void *instance, const MobillmWriter *out, const MobillmWriter *error) {
+    (void)instance, (void)error;
+    say(out, "{\"overhead\": 0, \"emulated\": null}");
     return MOBILLM_OK;
 }
 
@@ -275,18 +275,20 @@ static MobillmStatus connect_link(void *instance, MobillmLink *link, const Mobil
 static MobillmStatus listen_here(void *instance, void **listener, const MobillmWriter *address,
                                  const MobillmWriter *error) {
     Door *door = instance;
+    if (!say(address, TAG)) {
+        return MOBILLM_FAILED;
+    }
     pthread_mutex_lock(&door->mutex);
     bool is_free = !door->listens;
     if (is_free) {
         door->listens = true;
-        door->held++;
+        door->stopped = false;
     }
     pthread_mutex_unlock(&door->mutex);
     if (!is_free) {
         say(error, "{\"address\": \"plugin.tag\", \"problem\": \"it has a listener; one is enough\"}");
         return MOBILLM_REFUSED;
     }
-    say(address, TAG);
     *listener = door;
     return MOBILLM_OK;
 }
@@ -295,10 +297,10 @@ static MobillmStatus accept_link(void *listener, MobillmLink *link, const Mobill
     (void)error;
     Door *door = listener;
     pthread_mutex_lock(&door->mutex);
-    while (door->first == NULL && !door->released) {
+    while (door->first == NULL && !door->stopped) {
         pthread_cond_wait(&door->arrived, &door->mutex);
     }
-    Waiting *waiting = door->first;
+    Waiting *waiting = door->stopped ? NULL : door->first;
     if (waiting != NULL) {
         door->first = waiting->next;
         *link = waiting->link;
@@ -308,17 +310,36 @@ static MobillmStatus accept_link(void *listener, MobillmLink *link, const Mobill
     return waiting != NULL ? MOBILLM_OK : MOBILLM_CLOSED;
 }
 
+static void stop_listener(void *listener) {
+    Door *door = listener;
+    pthread_mutex_lock(&door->mutex);
+    door->stopped = true;
+    pthread_cond_broadcast(&door->arrived);
+    pthread_mutex_unlock(&door->mutex);
+}
+
+static void release_listener(void *listener) {
+    Door *door = listener;
+    drain(door);
+    pthread_mutex_lock(&door->mutex);
+    door->listens = false;
+    pthread_mutex_unlock(&door->mutex);
+}
+
 static const MobillmTransport TRANSPORT = {
     .size = sizeof(MobillmTransport),
     .component = {.check = check, .build = build, .release = release},
     .crosses_processes = crosses_processes,
-    .overhead = overhead,
+    .info = info,
     .connect = connect_link,
     .listen = listen_here,
     .accept = accept_link,
     .send = send_frame,
     .close = close_sink,
     .receive = receive,
+    .stop_listener = stop_listener,
+    .stop_sink = stop_sink,
+    .stop_source = stop_source,
     .release_listener = release_listener,
     .release_sink = release_sink,
     .release_source = release_source,

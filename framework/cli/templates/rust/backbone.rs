@@ -23,6 +23,7 @@ use ndarray::{Array3, Axis, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "plugin")]
 mobillm_plugin::export! {
     backbones: [PluginTypeConfig],
 }

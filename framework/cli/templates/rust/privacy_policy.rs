@@ -22,6 +22,7 @@ use mobillm_core::sample::{Objective, SampleId, Truth};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "plugin")]
 mobillm_plugin::export! {
     privacy_policies: [PluginTypeConfig],
 }

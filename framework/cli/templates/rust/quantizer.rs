@@ -18,6 +18,7 @@ use mobillm_core::registry::{Plugin, Slot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "plugin")]
 mobillm_plugin::export! {
     quantizers: [PluginTypeConfig],
 }

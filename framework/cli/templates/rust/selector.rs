@@ -15,6 +15,7 @@ use mobillm_core::selector::{Selector, SelectorConfig, SelectorError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "plugin")]
 mobillm_plugin::export! {
     selectors: [PluginTypeConfig],
 }

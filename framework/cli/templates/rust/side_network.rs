@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use file::File;
 
+#[cfg(feature = "plugin")]
 mobillm_plugin::export! {
     side_networks: [PluginTypeConfig],
 }
@@ -89,20 +90,13 @@ impl SideNetworkConfig for PluginTypeConfig {
     }
 
     fn load(&self, adapter: &[u8]) -> Result<Box<dyn SideNetwork>, SideNetworkError> {
-        let File {
-            features,
-            context,
-            head,
-            moments,
-        } = File::read(adapter)?;
-        if moments.is_some() {
+        let file = File::read(adapter)?;
+        if file.moments.is_some() {
             return Err(refused_file("it is a checkpoint, expected an adapter"));
         }
-        let network = PluginType::new(features, context)?;
-        Ok(Box::new(PluginType {
-            head: file::matrix(head, network.head.dim())?,
-            ..network
-        }))
+        let mut network = PluginType::new(file.features, file.context)?;
+        network.head = file::matrix(file.head, network.head.dim())?;
+        Ok(Box::new(network))
     }
 }
 
@@ -369,33 +363,16 @@ impl SideNetwork for PluginType {
     }
 
     fn restore(&mut self, checkpoint: &[u8]) -> Result<(), SideNetworkError> {
-        let File {
-            features,
-            context,
-            head,
-            moments,
-        } = File::read(checkpoint)?;
-        let moments =
-            moments.ok_or_else(|| refused_file("it is an adapter, expected a checkpoint"))?;
-        let shape = self.head.dim();
-        if features + 1 != shape.1 {
-            return Err(refused_file(format!(
-                "features: {features}, expected {}",
-                shape.1 - 1
-            )));
-        }
-        file::check_same(&context, &self.context)?;
-        let head = file::matrix(head, shape)?;
-        let (first, second) = (
-            file::matrix(moments.first, shape)?,
-            file::matrix(moments.second, shape)?,
+        let file = File::read(checkpoint)?;
+        file.check_same_run(self)?;
+        let moments = file
+            .moments
+            .ok_or_else(|| refused_file("it is an adapter, expected a checkpoint"))?;
+        let (head, moments) = (
+            file::matrix(file.head, self.head.dim())?,
+            moments.read(self.head.dim())?,
         );
-        self.head = head;
-        self.moments = Some(Moments {
-            step: moments.step,
-            first,
-            second,
-        });
+        (self.head, self.moments) = (head, Some(moments));
         Ok(())
     }
 }

@@ -27,6 +27,17 @@ pub(crate) struct MomentsFile {
     pub(crate) second: Vec<u32>,
 }
 
+impl MomentsFile {
+    /// The moments of a head of `shape`.
+    pub(crate) fn read(self, shape: (usize, usize)) -> Result<Moments, SideNetworkError> {
+        Ok(Moments {
+            step: self.step,
+            first: matrix(self.first, shape)?,
+            second: matrix(self.second, shape)?,
+        })
+    }
+}
+
 impl File {
     pub(crate) fn of(network: &PluginType, moments: Option<&Moments>) -> Self {
         let moments = moments.map(|moments| MomentsFile {
@@ -45,6 +56,29 @@ impl File {
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, SideNetworkError> {
         serde_json::from_slice(bytes).map_err(|error| refused_file(error.to_string()))
+    }
+
+    /// Refuses a file of another run than that of `network`, and says in what they differ.
+    pub(crate) fn check_same_run(&self, network: &PluginType) -> Result<(), SideNetworkError> {
+        let features = network.head.ncols() - 1;
+        if self.features != features {
+            let got = self.features;
+            return Err(refused_file(format!("{got} features, expected {features}")));
+        }
+        let value = |context| serde_json::to_value(context).unwrap_or(Value::Null);
+        let (got, expected) = (value(&self.context), value(&network.context));
+        let fields = expected.as_object().into_iter().flatten();
+        let told: Vec<String> = fields
+            .filter(|(name, expected)| got[name.as_str()] != **expected)
+            .map(|(name, expected)| format!("{name}: {}, expected {expected}", got[name.as_str()]))
+            .collect();
+        match told.is_empty() {
+            true => Ok(()),
+            false => Err(refused_file(format!(
+                "it is of another run: {}",
+                told.join("; ")
+            ))),
+        }
     }
 
     pub(crate) fn write(&self) -> Result<Vec<u8>, SideNetworkError> {
@@ -68,25 +102,4 @@ pub(crate) fn matrix(
     let got = numbers.len();
     Array2::from_shape_vec(shape, numbers)
         .map_err(|_| refused_file(format!("{got} numbers, expected a matrix of {shape:?}")))
-}
-
-/// Refuses a network of another run, and says in what they differ.
-pub(crate) fn check_same(
-    got: &SideNetworkContext,
-    expected: &SideNetworkContext,
-) -> Result<(), SideNetworkError> {
-    if got == expected {
-        return Ok(());
-    }
-    let value = |context| serde_json::to_value(context).unwrap_or(Value::Null);
-    let (got, expected) = (value(got), value(expected));
-    let fields = expected.as_object().into_iter().flatten();
-    let differing = fields.filter(|(name, expected)| got[name.as_str()] != **expected);
-    let told: Vec<String> = differing
-        .map(|(name, expected)| format!("{name}: {}, expected {expected}", got[name.as_str()]))
-        .collect();
-    Err(refused_file(format!(
-        "it is of another run: {}",
-        told.join("; ")
-    )))
 }

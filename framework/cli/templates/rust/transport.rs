@@ -23,6 +23,7 @@ use mobillm_core::transport::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "plugin")]
 mobillm_plugin::export! {
     transports: [PluginTypeConfig],
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::plugins::library;
 use crate::setup::Setup;
@@ -45,6 +45,14 @@ fn of<'a>(rows: &'a [Value], tag: &str) -> Vec<&'a Value> {
     of
 }
 
+/// Why a library was not even loaded: then no other law is tried.
+#[track_caller]
+fn why_not_loaded(rows: &[Value]) -> &str {
+    let verdicts: Vec<&Value> = rows.iter().map(|row| &row["verdict"]).collect();
+    assert_eq!(verdicts, ["failed", "skipped", "skipped"], "{rows:?}");
+    rows[0]["reason"].as_str().unwrap()
+}
+
 /// An option of it has no default.
 const CLIP: [&str; 2] = ["--options", "acme.clip={\"norm\":1.5}"];
 
@@ -67,8 +75,7 @@ fn a_sound_library_passes_and_is_sealed() {
     // One of another build.
     setup.write("codes.so.toml", "name = \"acme-codes\"");
     let rows = laws(&setup, &["codes.so"]);
-    assert_eq!(rows.len(), 1, "it is not loaded: {rows:?}");
-    assert!(rows[0]["reason"].as_str().unwrap().contains("codes.so.toml"), "{rows:?}");
+    assert!(why_not_loaded(&rows).contains("codes.so.toml"), "{rows:?}");
 
     let sealed = setup.json(&check(&["--seal", "--json"]));
     let verdicts = sealed["laws"].as_array().unwrap().iter();
@@ -89,6 +96,9 @@ fn options_are_tried_instead_of_defaults() {
     let is_missing = |row: &&Value| row["law"] == "its options are all there";
     let missing = rows.iter().find(is_missing).unwrap()["reason"].as_str().unwrap();
     assert!(missing.contains("--options 'acme.clip={\"norm\": ...}'"), "{missing}");
+    let of_clip = rows.iter().filter(|row| row["of"] == "privacy policy `acme.clip`");
+    let skipped: Vec<&Value> = of_clip.filter(|row| row["verdict"] == "skipped").collect();
+    assert!(skipped.len() > 5 && skipped.iter().all(|row| row["reason"] == "`norm` is missing"));
     let fault = of(&rows, "acme.q6").into_iter().find(|row| row["law"] == "check finds no fault");
     assert!(fault.unwrap()["reason"].as_str().unwrap().contains("group"), "{fault:?}");
     let rows = laws(&setup, &["codes.so", "--options", "acme.q7={}"]);
@@ -139,10 +149,37 @@ fn what_is_no_plugin_is_no_plugin() {
     setup.write("text.so", "not a library");
     for file in ["text.so", "nowhere.so"] {
         let rows = laws(&setup, &[file]);
-        assert_eq!(rows.len(), 1, "{rows:?}");
-        assert!(rows[0]["reason"].as_str().unwrap().contains(file), "{rows:?}");
+        assert!(why_not_loaded(&rows).contains(file), "{rows:?}");
     }
     of_c(&setup, "plugins/hostile/c/hostile.c", &["-DNO_SYMBOL"]);
     let rows = laws(&setup, &["libplugin.so"]);
-    assert!(rows[0]["reason"].as_str().unwrap().contains("is it a plugin of mobillm?"), "{rows:?}");
+    assert!(why_not_loaded(&rows).contains("is it a plugin of mobillm?"), "{rows:?}");
+}
+
+#[test]
+fn a_tag_has_a_vendor_unless_it_is_of_mobillm() {
+    let setup = Setup::new();
+    let example =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugins/c/acme_bf16.c");
+    let example = fs::read_to_string(example).unwrap();
+    let (law, bare) = ("its tag names its vendor", example.replace("acme.bf16", "half"));
+    let of_vendor = |source: &str| {
+        setup.write("plugin.c", source);
+        of_c(&setup, setup.path("plugin.c").to_str().unwrap(), &[]);
+        let output = setup.output(&["plugins", "check", "--json", "libplugin.so"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rows = report["laws"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["law"] == law).unwrap();
+        (output.status.code(), row["verdict"].clone(), row["reason"].clone())
+    };
+    let (code, verdict, why) = of_vendor(&bare);
+    assert_eq!((code, verdict), (Some(1), json!("failed")));
+    let told = "`half` may be another's, too; expected vendor, dot and name, such as `acme.q8`";
+    assert_eq!(why, told);
+    for (tag, verdict) in [("acme.", "failed"), (".half", "failed"), ("acme.half", "passed")] {
+        assert_eq!(of_vendor(&example.replace("acme.bf16", tag)).1, verdict, "{tag}");
+    }
+    let ours = bare.replace("\"acme-bf16\"", "\"mobillm-bf16\"");
+    assert_ne!(ours, bare);
+    assert_eq!(of_vendor(&ours), (Some(0), json!("skipped"), json!("it is a part of mobillm")));
 }

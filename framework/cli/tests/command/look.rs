@@ -110,6 +110,27 @@ fn every_mistake_of_a_config_is_told_with_its_place() {
 }
 
 #[test]
+fn a_mistake_hides_nothing_that_the_model_and_the_data_show() {
+    let setup = Setup::new();
+    let told = |command: &[&str]| {
+        let block = "device.quantizer={type=\"nf4\", block=48}";
+        let sets = ["device.micro_batch=0", "task.train=nowhere.tsv", block];
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        let line: Vec<&str> = command.iter().copied().chain(["toy.toml"]).chain(sets).collect();
+        setup.fails(2, &line)
+    };
+    for command in [&["check"][..], &["run"], &["device"], &["compare", "--out", "runs"]] {
+        let error = told(command);
+        for words in ["device.micro_batch: got `0`", "nowhere.tsv: ", "blocks of 48 values"] {
+            assert!(error.contains(words), "{command:?}: {words:?} is not in:\n{error}");
+        }
+    }
+    // A server needs neither.
+    let error = told(&["server"]);
+    assert!(error.ends_with("1 mistake in toy.toml\n"), "{error}");
+}
+
+#[test]
 fn files_that_extend_each_other_in_a_circle_are_refused() {
     let setup = Setup::new();
     setup.write("a.toml", "schema = 1\nextends = \"b.toml\"\n");

@@ -4,9 +4,10 @@ use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::PathBuf;
 
+use mobillm_core::fingerprint::Fingerprint;
 use serde_json::{Value, json};
 
-use crate::setup::Setup;
+use crate::setup::{Running, Setup, failed, succeeded};
 
 /// The library of the crate `name`, a dependency of these tests: cargo built it beside them.
 pub fn library(name: &str) -> PathBuf {
@@ -17,7 +18,7 @@ pub fn library(name: &str) -> PathBuf {
 }
 
 /// A set-up with the library of `name` in its folder `lib`, and a config that loads it from there.
-fn with_library(name: &str) -> Setup {
+pub fn with_library(name: &str) -> Setup {
     let setup = Setup::new();
     fs::create_dir(setup.path("lib")).unwrap();
     fs::copy(library(name), setup.path("lib/codes.so")).unwrap();
@@ -26,7 +27,15 @@ fn with_library(name: &str) -> Setup {
     setup
 }
 
-const Q6: [&str; 2] = ["--set", "device.quantizer={type=\"acme.q6\"}"];
+pub const Q6: [&str; 2] = ["--set", "device.quantizer={type=\"acme.q6\"}"];
+
+/// Makes another file of the library `lib/codes.so`, which does the same. The old one, and what messages call it.
+pub fn rebuild(setup: &Setup) -> (Vec<u8>, String) {
+    let old = fs::read(setup.path("lib/codes.so")).unwrap();
+    setup.write("lib/codes.so", [&old[..], b"built again"].concat());
+    let name = format!("acme-codes 0.1.0, file {}", Fingerprint::of(&old).short());
+    (old, name)
+}
 
 #[test]
 fn list_tells_what_is_linked_in_and_what_is_loaded() {
@@ -73,6 +82,16 @@ fn show_tells_options_and_an_example() {
 }
 
 #[test]
+fn what_list_and_show_print_is_kept() {
+    let setup = with_library("acme_codes");
+    let of_here = (r"loaded from \S+, built by .*", "loaded from [library], built by [compiler]");
+    insta::with_settings!({ filters => [of_here] }, {
+        insta::assert_snapshot!("list", setup.succeeds(&["plugins", "list", "loads.toml"]));
+        insta::assert_snapshot!("show", setup.succeeds(&["plugins", "show", "acme.q6", "loads.toml"]));
+    });
+}
+
+#[test]
 fn a_library_that_cannot_be_loaded_is_told_by_name() {
     let setup = with_library("acme_codes");
     for command in [&["list"][..], &["show", "nf4"]] {
@@ -98,6 +117,9 @@ fn a_config_runs_and_predicts_with_what_it_loads() {
     let shown = setup.succeeds(&inspect);
     assert!(shown.contains("[device.quantizer]\ntype = \"acme.q6\"\ngroup = 64\n"), "{shown}");
     assert!(shown.contains("acme.q6        acme-codes 0.1.0 (loaded)"), "{shown}");
+    let sha256 = Fingerprint::of(&fs::read(setup.path("lib/codes.so")).unwrap());
+    let library = format!("\nlibraries\n  acme-codes 0.1.0{:19} sha256 {sha256}\n", "");
+    assert!(shown.contains(&library), "{library:?} is not in:\n{shown}");
     setup.succeeds(&[&["check", "loads.toml"], &Q6[..]].concat());
     setup.succeeds(&[&["run", "loads.toml", "--out", "run"], &Q6[..]].concat());
     let state = fs::read_to_string(setup.path("run/state.json")).unwrap();
@@ -108,6 +130,42 @@ fn a_config_runs_and_predicts_with_what_it_loads() {
     // The run's own config names the library wherever it is called from.
     let answer = setup.succeeds(&["predict", "run", "a good tap"]);
     assert!(answer.starts_with("happy\t") || answer.starts_with("sad\t"), "{answer}");
+}
+
+#[test]
+fn a_run_goes_on_only_with_the_library_that_it_was_begun_with() {
+    let setup = with_library("acme_codes");
+    let run = ["run", "loads.toml", "--out", "run", "--set", "training.epochs=24"];
+    let run = [&run[..], &Q6].concat();
+    let mut first = Running::start(setup.command(&run));
+    first.wait_for("epoch 2:");
+    first.signal("INT");
+    failed(130, &first.end());
+    let predict = ["predict", "run", "a good tap"];
+    let output = setup.output(&predict);
+    assert_eq!((succeeded(&output).lines().count(), &output.stderr[..]), (1, &b""[..]));
+
+    let (old, name) = rebuild(&setup);
+    let error = setup.fails(1, &run);
+    let said = format!(
+        "begun with another set of plugins ({name}); put it back to go on, or begin afresh"
+    );
+    assert!(error.contains(&said), "{said:?} is not in:\n{error}");
+    // What was learnt can be used, and whoever does is told.
+    setup.write("rows.tsv", "text\tmood\na good tap\thappy\na bad tap\tsad\n");
+    for command in [&predict[..], &["eval", "run", "rows.tsv"]] {
+        let output = setup.output(command);
+        succeeded(&output);
+        let warning = String::from_utf8(output.stderr).unwrap();
+        let said = format!(
+            "warning: the run was trained with other plugins ({name}) than are loaded now (acme-codes "
+        );
+        assert!(warning.contains(&said), "{said:?} is not in:\n{warning}");
+        let quiet = setup.output(&[command, &["--quiet"]].concat());
+        assert_eq!(String::from_utf8(quiet.stderr).unwrap(), "");
+    }
+    setup.write("lib/codes.so", old);
+    setup.succeeds(&run);
 }
 
 #[test]

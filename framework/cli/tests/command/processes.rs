@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::process::Output;
 
+use crate::plugins::{Q6, rebuild, with_library};
 use crate::setup::{Running, Setup, assert_tidy, assert_whole, failed, succeeded};
 
 const EPOCHS: &str = "training.epochs=24";
@@ -24,9 +25,14 @@ fn serve_with(setup: &Setup, transport: Option<&str>, more: &[&str]) -> (Running
 }
 
 fn device(setup: &Setup, transport: &str) -> Running {
+    device_with(setup, transport, &[])
+}
+
+/// The same with more on its command line.
+fn device_with(setup: &Setup, transport: &str, more: &[&str]) -> Running {
     let sets = ["--set", transport, "--set", EPOCHS];
     let arguments = ["device", "toy.toml", "--out", "device", "--json"];
-    Running::start(setup.command(&[&arguments[..], &sets].concat()))
+    Running::start(setup.command(&[&arguments[..], &sets, more].concat()))
 }
 
 /// The adapter that a run in one process ends with.
@@ -104,6 +110,43 @@ fn ctrl_c_at_either_end_stops_it_in_order() {
     let (server, transport) = serve(&setup, Some(&transport));
     let third = device(&setup, &transport).end();
     finished(&setup, &third, &server.end());
+}
+
+#[test]
+fn a_server_goes_on_only_with_the_library_that_it_began_with() {
+    // Each end has a file of its own, as on two machines.
+    let setup = with_library("acme_codes");
+    std::fs::copy(setup.path("lib/codes.so"), setup.path("lib/device.so")).unwrap();
+    let with = |file: &str| {
+        let load = format!("plugins.load=[\"lib/{file}\"]");
+        [Q6[0].to_owned(), Q6[1].to_owned(), "--set".to_owned(), load]
+    };
+    let (ours, theirs) = (with("codes.so"), with("device.so"));
+    let serve = |transport| serve_with(&setup, transport, &ours.each_ref().map(String::as_str));
+    let device =
+        |transport: &str| device_with(&setup, transport, &theirs.each_ref().map(String::as_str));
+    let (server, transport) = serve(None);
+    let mut first = device(&transport);
+    first.wait_for("epoch 2:");
+    server.signal("INT");
+    failed(130, &server.end());
+    failed(1, &first.end());
+
+    let (old, name) = rebuild(&setup);
+    let said =
+        format!("the run was begun with another set of plugins ({name}); put it back to go on");
+    let (mut server, _) = serve(Some(&transport));
+    let warning = server.wait_for("until then its device is refused");
+    assert!(warning.contains(&said), "{said:?} is not in: {warning}");
+    let error = failed(1, &device(&transport).end());
+    assert!(error.contains(&format!("the server refuses: {said}")), "{said:?} is not in: {error}");
+    server.signal("INT");
+    failed(130, &server.end());
+
+    setup.write("lib/codes.so", old);
+    let (server, transport) = serve(Some(&transport));
+    succeeded(&device(&transport).end());
+    succeeded(&server.end());
 }
 
 #[test]

@@ -33,6 +33,20 @@ fn what_is_there_already_is_found_without_a_download() {
     assert!(stdout.starts_with("onnxruntime: /"), "{stdout}");
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(feature = "libtorch")))]
+#[test]
+fn what_is_pulled_for_a_plugin_comes_with_how_to_get_that() {
+    let setup = Setup::new();
+    let library = setup.path("cache/libraries/libtorch-2.13.0");
+    fs::create_dir_all(&library).unwrap();
+    let mut command = setup.command(&["pull", "libtorch"]);
+    let output = command.env("MOBILLM_CACHE", setup.path("cache")).output().unwrap();
+    let stdout = crate::setup::succeeded(&output);
+    assert_eq!(stdout, format!("libtorch: {}\n", library.display()));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("no side network `libtorch`; `cargo xtask libtorch`"), "{told}");
+}
+
 #[test]
 fn an_unknown_name_is_refused_with_the_nearest() {
     let setup = Setup::new();

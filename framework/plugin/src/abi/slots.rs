@@ -1,9 +1,9 @@
-//! The table of each slot, after its trait in `mobillm-core`. All functions must be there.
+//! The table of each slot, after its trait in `mobillm-core`. All functions of version 1.0 must be there.
 
 use std::ffi::c_void;
 
 use super::{
-    DLTensor, MobillmBuffer, MobillmBytes, MobillmComponent, MobillmStatus, MobillmText,
+    MobillmBuffer, MobillmBytes, MobillmComponent, MobillmStatus, MobillmTensor, MobillmText,
     MobillmWriter,
 };
 
@@ -35,32 +35,37 @@ pub struct MobillmQuantizer {
     pub format: unsafe extern "C" fn(
         instance: *mut c_void,
         format: *mut MobillmPayloadFormat,
+        error: *const MobillmWriter,
     ) -> MobillmStatus,
     /// Bytes of an encoded row of `hidden` values.
     pub row_bytes: unsafe extern "C" fn(
         instance: *mut c_void,
         hidden: usize,
         bytes: *mut usize,
+        error: *const MobillmWriter,
     ) -> MobillmStatus,
     /// For each value of `row`, f32 `[hidden]`, the most that decoding may differ from it, to `bound`.
     pub error_bound: unsafe extern "C" fn(
         instance: *mut c_void,
-        row: *const DLTensor,
-        bound: *const DLTensor,
+        row: *const MobillmTensor,
+        bound: *const MobillmTensor,
+        error: *const MobillmWriter,
     ) -> MobillmStatus,
     /// Encodes `rows`, f32 `[rows, hidden]`, all finite, to `out`, which holds just their bytes. A value that the code
-    /// cannot hold is refused: the error is then a JSON object with `row`, `column`, `value` and `expected`.
+    /// cannot hold is refused ([`super::MOBILLM_REFUSED`]): the error is then a JSON object with `row`, `column`, `value` (as text) and
+    /// `expected` (a text).
     pub encode: unsafe extern "C" fn(
         instance: *mut c_void,
-        rows: *const DLTensor,
+        rows: *const MobillmTensor,
         out: MobillmBuffer,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
-    /// Decodes what `encode` wrote to `rows`, f32 `[rows, hidden]`.
+    /// Decodes what `encode` wrote to `rows`, f32 `[rows, hidden]`. The bytes are as many as `row_bytes` says, and may be
+    /// damaged.
     pub decode: unsafe extern "C" fn(
         instance: *mut c_void,
         bytes: MobillmBytes,
-        rows: *const DLTensor,
+        rows: *const MobillmTensor,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
 }
@@ -84,28 +89,29 @@ pub struct MobillmTap {
     /// 0 is the embedding, i the output of layer i.
     pub layer: usize,
     /// f32 `[batch, tokens, hidden]`.
-    pub hidden: *const DLTensor,
+    pub hidden: *const MobillmTensor,
     /// Tokens of each sample that are no padding, `[batch]`.
     pub lengths: *const usize,
 }
 
-/// Where a backbone puts what it computed. It is the host's, lent for the call.
+/// Where a backbone puts what it computed. It is the host's, lent for the call. If one of its functions does not return
+/// [`super::MOBILLM_OK`], the forward pass ends as failed.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct MobillmTapSink {
     /// The host's own; to be given back to its functions.
     pub context: *mut c_void,
-    /// Takes a tap, before the next layer runs. If it does not return [`super::MOBILLM_OK`], the forward pass ends with that.
+    /// Takes a tap, before the next layer runs: each of those that `build` named, once, in ascending order, with the `lengths` of the batch.
     pub tap: unsafe extern "C" fn(context: *mut c_void, tap: *const MobillmTap) -> MobillmStatus,
-    /// Takes the own prediction, f32 `[batch, outputs]`.
+    /// Takes the own prediction, f32 `[batch, own_outputs]`, once; not to be called if `info` has none.
     pub own_prediction:
-        unsafe extern "C" fn(context: *mut c_void, scores: *const DLTensor) -> MobillmStatus,
+        unsafe extern "C" fn(context: *mut c_void, scores: *const MobillmTensor) -> MobillmStatus,
 }
 
 /// Backbones: forward passes of the frozen model, hidden states handed out layer by layer.
 ///
-/// Context of `check`: the model's info; of `build`: `bundle` (a folder), `taps` (layers, ascending), `label_tokens`,
-/// `libraries` (paths of native libraries by name).
+/// Context of `check`: the model's info; of `build`: an object with `bundle` (the path of a folder), `taps` (layers, ascending), `label_tokens`
+/// (token ids: if there are any, the own prediction is their scores) and `libraries` (an object: paths of native libraries by name).
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct MobillmBackbone {
@@ -119,11 +125,12 @@ pub struct MobillmBackbone {
         out: *const MobillmWriter,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
-    /// Runs the model on `ids` and `segments`, i64 `[batch, tokens]`, padding on the right of `lengths`.
+    /// Runs the model on `ids` and `segments`, i64 `[batch, tokens]`; of each sample `lengths`, `[batch]`, are tokens, and what is right of
+    /// them is padding.
     pub forward: unsafe extern "C" fn(
         instance: *mut c_void,
-        ids: *const DLTensor,
-        segments: *const DLTensor,
+        ids: *const MobillmTensor,
+        segments: *const MobillmTensor,
         lengths: *const usize,
         sink: *const MobillmTapSink,
         error: *const MobillmWriter,
@@ -136,11 +143,12 @@ pub struct MobillmBackbone {
 pub struct MobillmSelection {
     /// The host's own; to be given back to `select`.
     pub context: *mut c_void,
-    /// Takes `rows`, f32 `[rows, hidden]`, laid out as `layout` says. To be called once.
+    /// Takes `rows`, f32 `[rows, hidden]`, laid out as `layout` says. To be called once. If it does not return [`super::MOBILLM_OK`], `select`
+    /// ends as failed.
     pub selected: unsafe extern "C" fn(
         context: *mut c_void,
         layout: *const MobillmLayout,
-        rows: *const DLTensor,
+        rows: *const MobillmTensor,
     ) -> MobillmStatus,
 }
 
@@ -161,12 +169,13 @@ pub struct MobillmSelector {
         out: *const MobillmWriter,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
-    /// Rows of a sample of `tokens` tokens; the most of them if that is not `fixed`.
+    /// Rows of a sample of `tokens` tokens, at most as many. `fixed` is 1 if it has always so many, 0 if that is the most.
     pub rows: unsafe extern "C" fn(
         instance: *mut c_void,
         tokens: usize,
         rows: *mut usize,
-        fixed: *mut bool,
+        fixed: *mut u32,
+        error: *const MobillmWriter,
     ) -> MobillmStatus,
     /// Selects rows of a tap.
     pub select: unsafe extern "C" fn(
@@ -194,11 +203,16 @@ pub struct MobillmSupervision {
     pub kind: u32,
     /// The class, if there is one.
     pub label: u32,
-    /// What else there is, `[count]`.
+    /// What else there is, `[count]`; may be null if there are none.
     pub numbers: *const f32,
-    /// How many numbers.
+    /// How many numbers: 0 for a label, 1 for a value, else one an output.
     pub count: usize,
 }
+
+/// Rows that the server trains on.
+pub const MOBILLM_TRAIN: u32 = 0;
+/// Rows for an answer only, which spends no privacy budget.
+pub const MOBILLM_PREDICT: u32 = 1;
 
 /// Where a policy puts the supervision of a sample. It is the host's, lent for the call.
 #[derive(Debug, Clone, Copy)]
@@ -215,7 +229,7 @@ pub struct MobillmSupervisionSink {
 
 /// Privacy policies: what the server may see.
 ///
-/// Context of `check` and of `build`: the objective, `"regression"` or `{"classification": {"classes": 2}}`.
+/// Context of `check` and of `build`: the objective.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct MobillmPrivacyPolicy {
@@ -231,14 +245,14 @@ pub struct MobillmPrivacyPolicy {
         error: *const MobillmWriter,
     ) -> MobillmStatus,
     /// Changes `rows`, f32 `[rows, hidden]` of layer `layer`, in place. `samples` are their names, `[layout.samples]`;
-    /// `predicts` is true if they are for an answer only, which spends no privacy budget.
+    /// `purpose` is [`MOBILLM_TRAIN`] or [`MOBILLM_PREDICT`].
     pub activations: unsafe extern "C" fn(
         instance: *mut c_void,
         layer: usize,
         layout: *const MobillmLayout,
         samples: *const u64,
-        predicts: bool,
-        rows: *const DLTensor,
+        purpose: u32,
+        rows: *const MobillmTensor,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
     /// What the server is told of `sample`, whose truth (`MOBILLM_LABEL` or `MOBILLM_VALUE`) and own prediction, f32 `[outputs]`, these are.
@@ -246,93 +260,17 @@ pub struct MobillmPrivacyPolicy {
         instance: *mut c_void,
         sample: u64,
         truth: *const MobillmSupervision,
-        own: *const DLTensor,
+        own: *const MobillmTensor,
         sink: *const MobillmSupervisionSink,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
     /// Combines the own prediction with what the side network says, in place of the latter; both f32 `[outputs]`.
     pub combine: unsafe extern "C" fn(
         instance: *mut c_void,
-        own: *const DLTensor,
-        side: *const DLTensor,
-    ) -> MobillmStatus,
-}
-
-/// A link's two halves. They are released one by one, by `release_sink` and `release_source`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct MobillmLink {
-    /// What frames are sent by.
-    pub sink: *mut c_void,
-    /// What they come from.
-    pub source: *mut c_void,
-}
-
-/// Transports: frames between two ends. Calls block; the host gives them threads of their own. `close` of a sink
-/// must end a `receive` of the other end, with [`super::MOBILLM_CLOSED`].
-///
-/// Some refusals have numbers that the host looks at. The error is then a JSON object: of `connect` and `listen`, where
-/// an address is the reason, `address` and `problem`; of a frame over the limit, `bytes` and `limit`; of `receive`, if
-/// the link ends within a frame, `expected` and `got`, in bytes.
-///
-/// Context of `check` and of `build`: `{}`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct MobillmTransport {
-    /// Bytes of this table that there are.
-    pub size: usize,
-    /// How transports are made.
-    pub component: MobillmComponent,
-    /// Whether the two ends may be of different processes; `options` as for `build`.
-    pub crosses_processes: unsafe extern "C" fn(
-        tag: MobillmText,
-        options: MobillmText,
-        crosses: *mut bool,
-    ) -> MobillmStatus,
-    /// Bytes that the transport adds to a frame.
-    pub overhead: unsafe extern "C" fn(instance: *mut c_void, bytes: *mut usize) -> MobillmStatus,
-    /// Connects to the other end.
-    pub connect: unsafe extern "C" fn(
-        instance: *mut c_void,
-        link: *mut MobillmLink,
+        own: *const MobillmTensor,
+        side: *const MobillmTensor,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
-    /// Listens, and writes the address to connect to.
-    pub listen: unsafe extern "C" fn(
-        instance: *mut c_void,
-        listener: *mut *mut c_void,
-        address: *const MobillmWriter,
-        error: *const MobillmWriter,
-    ) -> MobillmStatus,
-    /// Waits for the next link.
-    pub accept: unsafe extern "C" fn(
-        listener: *mut c_void,
-        link: *mut MobillmLink,
-        error: *const MobillmWriter,
-    ) -> MobillmStatus,
-    /// Sends a frame; `bulk` is true for activations, false for control. Waits while the other end is behind, and gives
-    /// [`super::MOBILLM_CLOSED`] if the link is closed.
-    pub send: unsafe extern "C" fn(
-        sink: *mut c_void,
-        frame: MobillmBytes,
-        bulk: bool,
-        error: *const MobillmWriter,
-    ) -> MobillmStatus,
-    /// Sends what is left and closes the link in order. To close again does nothing.
-    pub close:
-        unsafe extern "C" fn(sink: *mut c_void, error: *const MobillmWriter) -> MobillmStatus,
-    /// Waits for the next frame and writes it.
-    pub receive: unsafe extern "C" fn(
-        source: *mut c_void,
-        frame: *const MobillmWriter,
-        error: *const MobillmWriter,
-    ) -> MobillmStatus,
-    /// Takes a listener back; nobody waits for it any more.
-    pub release_listener: unsafe extern "C" fn(listener: *mut c_void),
-    /// Takes a sink back, and with it what is open of the link: the other end's `receive` ends.
-    pub release_sink: unsafe extern "C" fn(sink: *mut c_void),
-    /// Takes a source back: the other end's `send` fails.
-    pub release_source: unsafe extern "C" fn(source: *mut c_void),
 }
 
 /// Side networks: what is trained, and what the device later predicts with.
@@ -340,7 +278,9 @@ pub struct MobillmTransport {
 /// What `train_step` and `predict` refuse is the batch, what the others refuse is the file. If the loss is no
 /// longer finite, `train_step` refuses with a JSON object, `step` and `loss` (text), and has changed nothing.
 ///
-/// Context of `check` and of `build`: `taps`, `hidden`, `pooling`, `objective`, `supervision`, `optimizer`, `steps`, `seed`, `bundle`.
+/// Context of `check` and of `build`: an object with `taps` (layers, ascending), `hidden`, `pooling` and `bundle` (as in a model's info), `objective`,
+/// `supervision` (`"truth"`, `"difference"` or `"truth-and-own"`), `optimizer` (an object of numbers: `learning_rate`, `weight_decay`, `beta1`, `beta2`,
+/// `warmup`, `clip`), `steps` and `seed`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct MobillmSideNetwork {
@@ -356,18 +296,19 @@ pub struct MobillmSideNetwork {
         instance: *mut *mut c_void,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
-    /// Writes a JSON object: `engine`, `architecture`, `parameters`, `taps`, `hidden`, `objective`, `bundle`, `additive`.
+    /// Writes a JSON object: `engine` and `architecture` (texts), `parameters` (a number), `taps`, `hidden`, `objective` and `bundle` (as in the
+    /// context), `additive` (whether the device adds the scores to its own prediction).
     pub info: unsafe extern "C" fn(
         instance: *mut c_void,
         out: *const MobillmWriter,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
-    /// Trains on `taps` tensors, f32 `[rows, hidden]` each, laid out as `layout`, and one supervision a sample. Writes a JSON object
-    /// with `step`, `loss` and `learning_rate`.
+    /// Trains on the `count` tensors `taps`, f32 `[rows, hidden]` each, laid out as `layout`, and one supervision a sample. Writes a JSON object
+    /// with the numbers `step` (from 0), `loss` and `learning_rate`.
     pub train_step: unsafe extern "C" fn(
         instance: *mut c_void,
         layout: *const MobillmLayout,
-        taps: *const DLTensor,
+        taps: *const MobillmTensor,
         count: usize,
         supervision: *const MobillmSupervision,
         report: *const MobillmWriter,
@@ -377,9 +318,9 @@ pub struct MobillmSideNetwork {
     pub predict: unsafe extern "C" fn(
         instance: *mut c_void,
         layout: *const MobillmLayout,
-        taps: *const DLTensor,
+        taps: *const MobillmTensor,
         count: usize,
-        scores: *const DLTensor,
+        scores: *const MobillmTensor,
         error: *const MobillmWriter,
     ) -> MobillmStatus,
     /// Writes the adapter file.

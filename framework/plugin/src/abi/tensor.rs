@@ -1,31 +1,32 @@
-//! Tensors as DLPack 1.0 describes them: the same layout, so that any library that knows it reads them.
+//! Tensors in the layout of DLPack 1.0: a `DLTensor` of its header and a [`MobillmTensor`] are the same bytes, so any
+//! library that reads the one reads the other. The names are others, so that both headers may be included.
 
 use std::ffi::c_void;
 
-/// `kDLCPU`.
-pub const DL_CPU: i32 = 1;
-/// `kDLInt`.
-pub const DL_INT: u8 = 0;
-/// `kDLUInt`.
-pub const DL_UINT: u8 = 1;
-/// `kDLFloat`.
-pub const DL_FLOAT: u8 = 2;
+/// DLPack's `kDLCPU`.
+pub const MOBILLM_CPU: i32 = 1;
+/// DLPack's `kDLInt`.
+pub const MOBILLM_INT: u8 = 0;
+/// DLPack's `kDLUInt`.
+pub const MOBILLM_UINT: u8 = 1;
+/// DLPack's `kDLFloat`.
+pub const MOBILLM_FLOAT: u8 = 2;
 
-/// Where a tensor lies.
+/// Where a tensor lies: DLPack's `DLDevice`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-pub struct DLDevice {
-    /// [`DL_CPU`]; nothing else crosses.
+pub struct MobillmDevice {
+    /// [`MOBILLM_CPU`]; nothing else crosses.
     pub device_type: i32,
     /// 0.
     pub device_id: i32,
 }
 
-/// What its elements are.
+/// What its elements are: DLPack's `DLDataType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-pub struct DLDataType {
-    /// [`DL_FLOAT`], [`DL_INT`] or [`DL_UINT`].
+pub struct MobillmElement {
+    /// [`MOBILLM_FLOAT`], [`MOBILLM_INT`] or [`MOBILLM_UINT`].
     pub code: u8,
     /// Bits of an element.
     pub bits: u8,
@@ -33,29 +34,18 @@ pub struct DLDataType {
     pub lanes: u16,
 }
 
-impl DLDataType {
-    /// f32.
-    pub const F32: Self = Self { code: DL_FLOAT, bits: 32, lanes: 1 };
-    /// i64.
-    pub const I64: Self = Self { code: DL_INT, bits: 64, lanes: 1 };
-    /// u64.
-    pub const U64: Self = Self { code: DL_UINT, bits: 64, lanes: 1 };
-    /// u32.
-    pub const U32: Self = Self { code: DL_UINT, bits: 32, lanes: 1 };
-}
-
-/// A tensor, lent for the call.
+/// A tensor, lent for the call: DLPack's `DLTensor`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub struct DLTensor {
+pub struct MobillmTensor {
     /// Its memory, aligned to its elements.
     pub data: *mut c_void,
     /// On the CPU.
-    pub device: DLDevice,
+    pub device: MobillmDevice,
     /// Axes.
     pub ndim: i32,
     /// What its elements are.
-    pub dtype: DLDataType,
+    pub dtype: MobillmElement,
     /// Elements along each axis, `[ndim]`.
     pub shape: *const i64,
     /// Elements from one to the next along each axis, `[ndim]`; null if it is contiguous, rows first.

@@ -14,14 +14,15 @@ use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::component::Chosen;
+use super::hang;
 use super::instance::{CallError, Instance};
 use crate::abi::{
-    DLTensor, MOBILLM_FAILED, MOBILLM_OK, MobillmBackbone, MobillmStatus, MobillmTap,
-    MobillmTapSink,
+    MOBILLM_FAILED, MOBILLM_OK, MobillmBackbone, MobillmStatus, MobillmTap, MobillmTapSink,
+    MobillmTensor,
 };
-use crate::info::Info;
-use crate::tap;
+use crate::context::Info;
 use crate::tensors::{Lent, view};
+use crate::{handle, tap};
 
 /// The config twin of every backbone that is loaded.
 #[derive(Debug, Serialize, Deserialize)]
@@ -97,13 +98,16 @@ impl Backbone for LoadedBackbone {
         batch.check(&self.info)?;
         let (ids, segments) = (lend(batch.ids()), lend(batch.segments()));
         let mut pass = Pass { backbone: self, batch, sink, arrived: 0, own: None, ended: None };
-        let sink =
-            MobillmTapSink { context: (&raw mut pass).cast(), tap: take_tap, own_prediction };
         let lengths = batch.lengths().as_ptr();
-        // SAFETY: the instance is of this table; tensors, lengths, sink and writer live for the call.
-        let called = self.instance.call(&"forward", |table, instance, error| unsafe {
-            (table.forward)(instance, &ids.tensor(), &segments.tensor(), lengths, &sink, error)
-        });
+        let called = {
+            let handle = handle::lend(&mut pass);
+            let context = handle.context();
+            let sink = MobillmTapSink { context, tap: take_tap, own_prediction };
+            // SAFETY: the instance is of this table; tensors, lengths, sink and writer live for the call.
+            self.instance.call(&"forward", |table, instance, error| unsafe {
+                (table.forward)(instance, &ids.tensor(), &segments.tensor(), lengths, &sink, error)
+            })
+        };
         pass.end(called)
     }
 }
@@ -161,7 +165,10 @@ impl Pass<'_> {
         let tap = Tap { layer, hidden: tap.hidden, lengths: self.batch.lengths() };
         let sink = AssertUnwindSafe(|| self.sink.tap(tap));
         // A sink may wait for a slow link: that is not the plugin's time.
-        let passed = self.backbone.instance.outside(&"forward", || catch_unwind(sink));
+        let passed = {
+            let _host = hang::back();
+            catch_unwind(sink)
+        };
         match passed {
             Ok(Ok(())) => self.arrived += 1,
             Ok(Err(source)) => return Err(Ended::Refused { layer, source }),
@@ -174,7 +181,7 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// The tensor is what it says, lent for the call.
-    unsafe fn own(&mut self, scores: *const DLTensor) -> Result<(), Ended> {
+    unsafe fn own(&mut self, scores: *const MobillmTensor) -> Result<(), Ended> {
         let lied = |problem: String| Err(Ended::Lied(format!("the own prediction: {problem}")));
         // SAFETY: as the caller promises.
         let scores = match unsafe { view::<f32, 2>(scores) } {
@@ -225,30 +232,32 @@ impl Pass<'_> {
 }
 
 /// # Safety
-/// The context is that of a pass which waits for the call to end; the rest as the ABI says.
+/// The tap is lent for this call.
 unsafe extern "C" fn take_tap(context: *mut c_void, tap: *const MobillmTap) -> MobillmStatus {
-    // SAFETY: as the caller promises.
-    unsafe { (*context.cast::<Pass<'_>>()).take(|pass| pass.tap(tap)) }
+    // SAFETY: as the caller promises, and nothing is kept of what the pass borrows.
+    let status =
+        unsafe { handle::reach(context, |pass: &mut Pass<'_>| pass.take(|pass| pass.tap(tap))) };
+    status.unwrap_or(MOBILLM_FAILED)
 }
 
 /// # Safety
-/// As for [`take_tap`].
+/// The scores are lent for this call.
 unsafe extern "C" fn own_prediction(
     context: *mut c_void,
-    scores: *const DLTensor,
+    scores: *const MobillmTensor,
 ) -> MobillmStatus {
-    // SAFETY: as the caller promises.
-    unsafe { (*context.cast::<Pass<'_>>()).take(|pass| pass.own(scores)) }
+    // SAFETY: as above.
+    let status =
+        unsafe { handle::reach(context, |pass: &mut Pass<'_>| pass.take(|pass| pass.own(scores))) };
+    status.unwrap_or(MOBILLM_FAILED)
 }
 
 #[cfg(test)]
 mod tests {
     use std::ptr::{from_ref, null};
-    use std::sync::Arc;
 
     use mobillm_core::backbone::{Pooling, Tokens};
     use mobillm_core::fingerprint::Fingerprint;
-    use mobillm_core::registry::Slot;
 
     use super::*;
     use crate::abi::{MOBILLM_REFUSED, MobillmComponent, MobillmText, MobillmWriter};
@@ -268,8 +277,8 @@ mod tests {
 
     unsafe extern "C" fn forward(
         instance: *mut c_void,
-        _: *const DLTensor,
-        _: *const DLTensor,
+        _: *const MobillmTensor,
+        _: *const MobillmTensor,
         lengths: *const usize,
         sink: *const MobillmTapSink,
         _: *const MobillmWriter,
@@ -333,9 +342,9 @@ mod tests {
     };
 
     fn pass(does: Does) -> Result<OwnPrediction, BackboneError> {
-        let name = Name { library: "acme 1".into(), slot: Slot::Backbone, tag: "acme.odd".into() };
+        let name = Box::leak(Box::new(Name::new("backbone `acme.odd` of acme 1".to_owned())));
         let pointer = from_ref(&does).cast_mut().cast();
-        let instance = Instance::new(Arc::new(name), &TABLE, pointer, release).unwrap();
+        let instance = Instance::new(name, &TABLE, pointer, release).unwrap();
         let info = BackboneInfo {
             architecture: "test".into(),
             layers: 1,

@@ -1,7 +1,8 @@
 //! Calls that do not come back: nobody can end them, but somebody can say so.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::instance::Name;
@@ -12,9 +13,9 @@ const BEAT: Duration = Duration::from_millis(250);
 /// A call that has not come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hang {
-    /// Slot, tag and library.
+    /// Slot, tag and library; of a function of the header the library alone.
     pub name: String,
-    /// The function of the slot's table.
+    /// The function of the table or header.
     pub call: String,
     /// For how long.
     pub waited: Duration,
@@ -27,116 +28,211 @@ impl std::fmt::Display for Hang {
     }
 }
 
-/// Counts the calls of an instance, so that one that hangs is seen from outside. Costs a call three stores.
-pub(crate) struct Pulse {
-    name: Arc<Name>,
-    entered: AtomicU64,
-    left: AtomicU64,
-    /// The call that was entered last.
-    call: AtomicPtr<&'static str>,
+/// A function on the other side, and whose it is.
+#[derive(Clone, Copy)]
+struct Call {
+    name: &'static Name,
+    function: &'static &'static str,
 }
 
-/// The pulses of all instances of this process.
-fn pulses() -> &'static Mutex<Vec<Weak<Pulse>>> {
-    static PULSES: OnceLock<Mutex<Vec<Weak<Pulse>>>> = OnceLock::new();
-    PULSES.get_or_init(Mutex::default)
+/// What a thread is out for. Only that thread writes it, so a call costs a few plain stores.
+struct Pulse {
+    /// Goes up whenever something begins or ends.
+    beats: AtomicU64,
+    /// Null if no call is out.
+    name: AtomicPtr<Name>,
+    function: AtomicPtr<&'static str>,
+}
+
+/// The pulses of all threads that have called a plugin.
+static PULSES: Mutex<Vec<Weak<Pulse>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static PULSE: Arc<Pulse> = Pulse::registered();
 }
 
 impl Pulse {
-    pub(crate) fn new(name: Arc<Name>) -> Arc<Self> {
+    fn registered() -> Arc<Self> {
         let pulse = Arc::new(Self {
-            name,
-            entered: AtomicU64::new(0),
-            left: AtomicU64::new(0),
-            call: AtomicPtr::new(std::ptr::null_mut()),
+            beats: AtomicU64::new(0),
+            name: AtomicPtr::new(std::ptr::null_mut()),
+            function: AtomicPtr::new(std::ptr::null_mut()),
         });
-        let mut pulses = pulses().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pulses = PULSES.lock().unwrap_or_else(PoisonError::into_inner);
         pulses.retain(|pulse| pulse.strong_count() > 0);
         pulses.push(Arc::downgrade(&pulse));
         pulse
     }
 
-    #[inline]
-    pub(crate) fn enter(&self, call: &'static &'static str) {
-        self.call.store(std::ptr::from_ref(call).cast_mut(), Ordering::Relaxed);
-        self.entered.fetch_add(1, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn leave(&self) {
-        self.left.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Calls that came back, if one is out.
-    pub(super) fn out(&self) -> Option<u64> {
-        let left = self.left.load(Ordering::Relaxed);
-        (self.entered.load(Ordering::Relaxed) > left).then_some(left)
-    }
-
-    fn call(&self) -> &'static str {
+    /// What is out. While the thread goes from one call to the next, the two parts may be of both.
+    fn call(&self) -> Option<Call> {
+        let (name, function) =
+            (self.name.load(Ordering::Acquire), self.function.load(Ordering::Relaxed));
         // SAFETY: what is stored is null or a reference that lives for ever.
-        unsafe { self.call.load(Ordering::Relaxed).as_ref() }.copied().unwrap_or_default()
+        let (name, function) = unsafe { (name.as_ref()?, function.as_ref()?) };
+        Some(Call { name, function })
+    }
+
+    /// Sets what is out, and gives what was.
+    fn beat(&self, next: Option<Call>) -> Option<Call> {
+        let before = self.call();
+        let name = next.map_or(std::ptr::null(), |call| std::ptr::from_ref(call.name));
+        let function = next.map_or(std::ptr::null(), |call| std::ptr::from_ref(call.function));
+        self.function.store(function.cast_mut(), Ordering::Relaxed);
+        self.name.store(name.cast_mut(), Ordering::Release);
+        self.beats.store(self.beats.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        before
     }
 }
 
+/// As long as this lives the thread is out for one thing; after that for what it was before.
+pub(super) struct Out {
+    before: Option<Call>,
+    /// It is of this thread.
+    stays: PhantomData<*const ()>,
+}
+
+impl Out {
+    fn new(next: Option<Call>) -> Self {
+        // A thread that is ending is not watched any more.
+        let before = PULSE.try_with(|pulse| pulse.beat(next)).unwrap_or(None);
+        Self { before, stays: PhantomData }
+    }
+}
+
+impl Drop for Out {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = PULSE.try_with(|pulse| pulse.beat(self.before));
+    }
+}
+
+/// This thread calls `function` of `name`.
+#[inline]
+pub(super) fn out(name: &'static Name, function: &'static &'static str) -> Out {
+    Out::new(Some(Call { name, function }))
+}
+
+/// This thread does the host's own work in the middle of a call: how long that takes is not the plugin's doing.
+pub(super) fn back() -> Out {
+    Out::new(None)
+}
+
+/// Whom [`watch`] tells, and of what.
+#[derive(Clone)]
+struct Watch {
+    patience: Duration,
+    report: Arc<dyn Fn(Hang) + Send + Sync>,
+}
+
+/// The one who watches, once there is one.
+static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
+
 /// Tells `report` of every call that takes longer than `patience`, once, from a thread that ends with the process.
 ///
-/// Of an instance that several threads call at a time it is told once none of its calls comes back any more.
-/// A call that waits by its nature, such as `receive`, is not counted.
-pub fn watch(patience: Duration, report: impl Fn(Hang) + Send + 'static) -> std::io::Result<()> {
-    let look = move || {
-        let mut seen: Vec<(Weak<Pulse>, u64, Instant, bool)> = Vec::new();
-        loop {
-            std::thread::sleep(BEAT.min(patience / 4));
-            let pulses = pulses().lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let mut now_out = Vec::new();
-            for weak in pulses {
-                let Some((pulse, left)) =
-                    weak.upgrade().and_then(|p| p.out().map(|left| (p, left)))
-                else {
-                    continue;
-                };
-                let known = seen.iter().find(|(other, at, ..)| other.ptr_eq(&weak) && *at == left);
-                let (since, told) =
-                    known.map_or((Instant::now(), false), |&(.., since, told)| (since, told));
-                let waited = since.elapsed();
-                let late = waited >= patience;
-                if late && !told {
-                    report(Hang {
-                        name: pulse.name.to_string(),
-                        call: pulse.call().to_owned(),
-                        waited,
-                    });
-                }
-                now_out.push((weak, left, since, told || late));
-            }
-            seen = now_out;
-        }
-    };
-    std::thread::Builder::new().name("plugin watch".to_owned()).spawn(look).map(drop)
+/// A call that waits by its nature, such as `receive`, is not counted. There is one who watches: who comes later takes
+/// over, also of calls that are out.
+///
+/// # Errors
+/// If the system starts no thread.
+pub fn watch(
+    patience: Duration,
+    report: impl Fn(Hang) + Send + Sync + 'static,
+) -> std::io::Result<()> {
+    let next = Watch { patience, report: Arc::new(report) };
+    let before = WATCH.lock().unwrap_or_else(PoisonError::into_inner).replace(next);
+    match before {
+        Some(_) => Ok(()),
+        None => std::thread::Builder::new().name("plugin watch".to_owned()).spawn(look).map(drop),
+    }
+}
+
+/// A call that is out: whose thread, at which beat, since when, and whether it was told.
+type Seen = (Weak<Pulse>, u64, Instant, bool);
+
+/// Looks at all threads, as long as somebody watches.
+fn look() {
+    let mut seen: Vec<Seen> = Vec::new();
+    loop {
+        let Some(watch) = WATCH.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
+            return;
+        };
+        let pulses = PULSES.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen = pulses.into_iter().filter_map(|pulse| look_at(pulse, &seen, &watch)).collect();
+        std::thread::sleep(BEAT.min(watch.patience / 4));
+    }
+}
+
+/// What the thread of `weak` is out for, if for anything, told if that takes too long.
+fn look_at(weak: Weak<Pulse>, seen: &[Seen], watch: &Watch) -> Option<Seen> {
+    let pulse = weak.upgrade()?;
+    let beats = pulse.beats.load(Ordering::Acquire);
+    let Call { name, function } = pulse.call()?;
+    // Between the two readings another call may have begun: that is for the next look.
+    if pulse.beats.load(Ordering::Acquire) != beats {
+        return None;
+    }
+    let known = seen.iter().find(|(other, at, ..)| other.ptr_eq(&weak) && *at == beats);
+    let (since, told) = known.map_or((Instant::now(), false), |&(.., since, told)| (since, told));
+    let waited = since.elapsed();
+    let late = waited >= watch.patience;
+    if late && !told {
+        (watch.report)(Hang { name: name.to_string(), call: function.to_string(), waited });
+    }
+    Some((weak, beats, since, told || late))
+}
+
+/// Whether this thread is out for a call.
+#[cfg(test)]
+pub(super) fn is_out() -> bool {
+    PULSE.with(|pulse| pulse.call().is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
-    use mobillm_core::registry::Slot;
-
     use super::*;
 
+    fn name(tag: &str) -> &'static Name {
+        Box::leak(Box::new(Name::new(tag.to_owned())))
+    }
+
     #[test]
-    fn a_call_that_does_not_come_back_is_told_once() {
-        let name = Name { library: "acme".into(), slot: Slot::Quantizer, tag: "acme.slow".into() };
-        let (slow, quick) = (Pulse::new(Arc::new(name.clone())), Pulse::new(Arc::new(name)));
+    fn a_call_that_does_not_come_back_is_told_once_whatever_other_threads_call() {
         let (tell, told) = mpsc::channel();
         watch(Duration::from_millis(40), move |hang| drop(tell.send(hang))).unwrap();
-        quick.enter(&"decode");
-        quick.leave();
-        slow.enter(&"encode");
-        let hang = told.recv_timeout(Duration::from_secs(60)).unwrap();
-        assert_eq!((&*hang.call, &*hang.name), ("encode", "quantizer `acme.slow` of acme"));
-        slow.leave();
-        slow.enter(&"encode");
-        assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "another call is told again");
+        let (slow, quick) = (name("slow"), name("quick"));
+        let (done, goes_on) = mpsc::channel::<()>();
+        let busy = std::thread::spawn(move || {
+            while goes_on.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                drop(out(quick, &"decode"));
+                drop(out(slow, &"encode"));
+            }
+        });
+        for _ in 0..2 {
+            let _call = out(slow, &"encode");
+            let hang = told.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert_eq!((&*hang.call, &*hang.name), ("encode", "slow"));
+        }
+        drop(done);
+        busy.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_out_is_what_was_entered_last_and_has_not_ended() {
+        let (outer, inner) = (name("outer"), name("inner"));
+        let is = || PULSE.with(|pulse| pulse.call().map(|call| call.name.to_string()));
+        assert_eq!(is(), None);
+        let call = out(outer, &"forward");
+        {
+            let _host = back();
+            assert_eq!(is(), None);
+            let _nested = out(inner, &"select");
+            assert_eq!(is().as_deref(), Some("inner"));
+        }
+        assert_eq!(is().as_deref(), Some("outer"));
+        drop(call);
+        assert_eq!(is(), None);
     }
 }

@@ -2,31 +2,30 @@
 
 use std::ffi::c_void;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use mobillm_core::registry::Slot;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::hang::Pulse;
+use super::hang;
 use crate::abi::{
     MOBILLM_CLOSED, MOBILLM_OK, MOBILLM_PANICKED, MOBILLM_REFUSED, MobillmStatus, MobillmWriter,
 };
-use crate::text::Written;
+use crate::text::{Written, written};
 
-/// Whom a message is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Name {
-    /// The library, with its version.
-    pub(crate) library: String,
-    pub(crate) slot: Slot,
-    pub(crate) tag: String,
+/// Whom a message is about: a component with its library, or the library alone. It lives as long as the library.
+#[derive(Debug)]
+pub(crate) struct Name(String);
+
+impl Name {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}` of {}", self.slot, self.tag, self.library)
+        f.write_str(&self.0)
     }
 }
 
@@ -53,7 +52,7 @@ pub enum CallError {
         /// What it said.
         problem: String,
     },
-    /// It panicked, now or before.
+    /// It panicked.
     #[error(
         "{name}: {call} panicked: {problem}; the instance is not used any more, tell the plugin's author"
     )]
@@ -66,12 +65,14 @@ pub enum CallError {
         problem: String,
     },
     /// An earlier call panicked.
-    #[error("{name}: {call} was not called, because an earlier call panicked")]
+    #[error("{name}: {call} was not called, because {panicked}")]
     Poisoned {
         /// Slot, tag and library.
         name: String,
         /// The function of the slot's table.
         call: &'static str,
+        /// The earlier call, and what it said.
+        panicked: String,
     },
     /// A link was closed by the other end.
     #[error("{name}: the link is closed")]
@@ -107,19 +108,20 @@ pub(crate) fn outcome(
         MOBILLM_OK => return Ok(()),
         MOBILLM_REFUSED => CallError::Refused { name: name(), call, problem },
         MOBILLM_PANICKED => CallError::Panicked { name: name(), call, problem },
-        MOBILLM_CLOSED => CallError::Closed { name: name() },
         _ => CallError::Failed { name: name(), call, problem },
     })
 }
 
 /// An instance on the other side, with its slot's table `T`. It is released once, when this is dropped.
 pub(crate) struct Instance<T: 'static> {
-    pub(crate) name: Arc<Name>,
+    pub(crate) name: &'static Name,
     pub(crate) table: &'static T,
     pointer: *mut c_void,
     release: unsafe extern "C" fn(*mut c_void),
-    poisoned: AtomicBool,
-    pulse: Arc<Pulse>,
+    /// Which call panicked, if one did.
+    panicked: OnceLock<String>,
+    /// What it came from, and must not outlive: a link's transport.
+    _of: Option<Arc<Self>>,
 }
 
 // SAFETY: the ABI says that calls may come from any thread.
@@ -134,17 +136,40 @@ impl<T> Instance<T> {
     /// # Errors
     /// If it gave nothing.
     pub(crate) fn new(
-        name: Arc<Name>,
+        name: &'static Name,
         table: &'static T,
         pointer: *mut c_void,
         release: unsafe extern "C" fn(*mut c_void),
     ) -> Result<Self, CallError> {
+        Self::given(name, table, pointer, release, "build", None)
+    }
+
+    /// Takes over what the function `call` of the instance `of` gave, which goes back by `release`.
+    ///
+    /// # Errors
+    /// If it gave nothing.
+    pub(crate) fn of(
+        of: &Arc<Self>,
+        pointer: *mut c_void,
+        release: unsafe extern "C" fn(*mut c_void),
+        call: &'static str,
+    ) -> Result<Self, CallError> {
+        Self::given(of.name, of.table, pointer, release, call, Some(Arc::clone(of)))
+    }
+
+    fn given(
+        name: &'static Name,
+        table: &'static T,
+        pointer: *mut c_void,
+        release: unsafe extern "C" fn(*mut c_void),
+        call: &'static str,
+        of: Option<Arc<Self>>,
+    ) -> Result<Self, CallError> {
         if pointer.is_null() {
             let problem = "no instance".to_owned();
-            return Err(CallError::Lied { name: name.to_string(), call: "build", problem });
+            return Err(CallError::Lied { name: name.to_string(), call, problem });
         }
-        let pulse = Pulse::new(Arc::clone(&name));
-        Ok(Self { name, table, pointer, release, poisoned: AtomicBool::new(false), pulse })
+        Ok(Self { name, table, pointer, release, panicked: OnceLock::new(), _of: of })
     }
 
     /// Calls a function of the table.
@@ -157,35 +182,56 @@ impl<T> Instance<T> {
         call: &'static &'static str,
         function: impl FnOnce(&'static T, *mut c_void, *const MobillmWriter) -> MobillmStatus,
     ) -> Result<(), CallError> {
-        self.pulse.enter(call);
-        let ended = self.wait(call, function);
-        self.pulse.leave();
-        ended
+        let _out = hang::out(self.name, call);
+        self.ended(call, function)
+            .unwrap_or_else(|(status, error)| outcome(self.name, call, status, &error))
     }
 
-    /// The same for a function that waits by its nature, for a frame or for the other end: it is not watched.
+    /// The same for a function of a link, which waits by its nature: it is not watched, and may find the link closed.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
-    #[inline]
+    /// As [`call`](Self::call), and [`CallError::Closed`].
     pub(crate) fn wait(
         &self,
         call: &'static &'static str,
         function: impl FnOnce(&'static T, *mut c_void, *const MobillmWriter) -> MobillmStatus,
     ) -> Result<(), CallError> {
-        if self.poisoned.load(Ordering::Relaxed) {
-            return Err(CallError::Poisoned { name: self.name.to_string(), call });
+        self.ended(call, function).unwrap_or_else(|(status, error)| match status {
+            MOBILLM_CLOSED => Err(CallError::Closed { name: self.name.to_string() }),
+            _ => outcome(self.name, call, status, &error),
+        })
+    }
+
+    /// How a call ended: well, not at all, or with a status and what was said.
+    #[inline]
+    fn ended(
+        &self,
+        call: &'static &'static str,
+        function: impl FnOnce(&'static T, *mut c_void, *const MobillmWriter) -> MobillmStatus,
+    ) -> Result<Result<(), CallError>, (MobillmStatus, Written)> {
+        if let Some(panicked) = self.panicked.get() {
+            let (name, panicked) = (self.name.to_string(), panicked.clone());
+            return Ok(Err(CallError::Poisoned { name, call, panicked }));
         }
-        let mut error = Written::default();
-        let writer = error.writer();
-        let status = function(self.table, self.pointer, &writer);
-        if status == MOBILLM_OK {
-            return Ok(());
+        let (status, error) = written(|error| function(self.table, self.pointer, error));
+        match status {
+            MOBILLM_OK => Ok(Ok(())),
+            MOBILLM_PANICKED => {
+                self.panicked.get_or_init(|| format!("{call} panicked before: {}", error.text()));
+                Err((MOBILLM_PANICKED, error))
+            }
+            status => Err((status, error)),
         }
-        if status == MOBILLM_PANICKED {
-            self.poisoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops what waits, if the instance is used any more. That cannot fail.
+    pub(crate) fn stop(&self, function: unsafe extern "C" fn(*mut c_void)) {
+        if self.panicked.get().is_some() {
+            return;
         }
-        outcome(&self.name, call, status, &error)
+        let _out = hang::out(self.name, &"stop");
+        // SAFETY: the function is of this instance's table.
+        unsafe { function(self.pointer) };
     }
 
     /// Calls a function of the table that writes JSON.
@@ -202,19 +248,11 @@ impl<T> Instance<T> {
             *const MobillmWriter,
         ) -> MobillmStatus,
     ) -> Result<R, CallError> {
-        let mut out = Written::default();
-        let writer = out.writer();
-        self.call(call, |table, instance, error| function(table, instance, &writer, error))?;
-        serde_json::from_slice(&out.0)
-            .map_err(|error| self.lied(call, format!("{error} in {:?}", out.text())))
-    }
-
-    /// Does `work` of the host's in the middle of `call`: how long that takes is not the plugin's doing.
-    pub(crate) fn outside<R>(&self, call: &'static &'static str, work: impl FnOnce() -> R) -> R {
-        self.pulse.leave();
-        let done = work();
-        self.pulse.enter(call);
-        done
+        let (called, out) = written(|out| {
+            self.call(call, |table, instance, error| function(table, instance, out, error))
+        });
+        called?;
+        out.json().map_err(|problem| self.lied(call, problem))
     }
 
     /// The error that `call` said all is well, and it is not.
@@ -225,6 +263,7 @@ impl<T> Instance<T> {
 
 impl<T> Drop for Instance<T> {
     fn drop(&mut self) {
+        let _out = hang::out(self.name, &"release");
         // SAFETY: `build` gave it, and nobody else releases it.
         unsafe { (self.release)(self.pointer) };
     }
@@ -238,6 +277,8 @@ impl<T> fmt::Debug for Instance<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     unsafe extern "C" fn release(instance: *mut c_void) {
@@ -246,8 +287,8 @@ mod tests {
     }
 
     fn instance(released: *mut u32) -> Result<Instance<()>, CallError> {
-        let name = Name { library: "acme 1".into(), slot: Slot::Selector, tag: "acme.odd".into() };
-        Instance::new(Arc::new(name), &(), released.cast(), release)
+        let name = Box::leak(Box::new(Name::new("selector `acme.odd` of acme 1".to_owned())));
+        Instance::new(name, &(), released.cast(), release)
     }
 
     #[test]
@@ -271,17 +312,35 @@ mod tests {
     }
 
     #[test]
-    fn work_of_the_hosts_is_not_the_plugins_time() {
+    fn it_is_released_before_what_it_came_from() {
+        static ORDER: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+        unsafe extern "C" fn released(instance: *mut c_void) {
+            ORDER.lock().unwrap().push(instance.addr());
+        }
+        let name = Box::leak(Box::new(Name::new("transport `acme.odd` of acme 1".to_owned())));
+        let at = std::ptr::without_provenance_mut;
+        let transport = Arc::new(Instance::new(name, &(), at(1), released).unwrap());
+        let link = Instance::of(&transport, at(2), released, "connect").unwrap();
+        let nothing = Instance::of(&transport, at(0), released, "connect").unwrap_err();
+        assert!(matches!(nothing, CallError::Lied { call: "connect", .. }));
+        drop(transport);
+        assert!(ORDER.lock().unwrap().is_empty());
+        drop(link);
+        assert_eq!(*ORDER.lock().unwrap(), [2, 1]);
+    }
+
+    #[test]
+    fn what_waits_is_not_watched() {
         let mut released = 0;
         let instance = instance(&mut released).unwrap();
-        let is_out = || instance.pulse.out().is_some();
-        let called = instance.call(&"call", |(), _, _| {
-            assert!(is_out());
-            instance.outside(&"call", || assert!(!is_out()));
-            assert!(is_out());
-            MOBILLM_OK
-        });
-        assert!(called.is_ok() && !is_out());
-        assert!(instance.wait(&"wait", |(), _, _| u32::from(is_out())).is_ok());
+        assert!(instance.call(&"call", |(), _, _| u32::from(!hang::is_out())).is_ok());
+        assert!(instance.wait(&"wait", |(), _, _| u32::from(hang::is_out())).is_ok());
+    }
+
+    #[test]
+    fn a_closed_link_is_one_of_transports() {
+        let mut released = 0;
+        let ended = instance(&mut released).unwrap().call(&"call", |(), _, _| MOBILLM_CLOSED);
+        assert!(matches!(ended, Err(CallError::Failed { .. })), "{ended:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! A library: found, looked at, loaded for as long as the process lives.
 
-use std::ffi::c_void;
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,14 +13,12 @@ use thiserror::Error;
 
 use super::instance::Name;
 use super::manifest::Manifest;
-use crate::abi::{
-    MAGIC, MAJOR, MINOR, MOBILLM_OK, MobillmEntry, MobillmHost, MobillmPlugin, MobillmSlot,
-    MobillmText, SYMBOL,
-};
-use crate::text::Written;
+use super::table::{self, Table};
+use super::{hang, header};
+use crate::abi::{MobillmEntry, MobillmPlugin, MobillmSlot, MobillmText, SYMBOL};
 
 /// Why a library is not used.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum LibraryError {
     /// It is not there, or the system cannot load it.
@@ -104,13 +102,25 @@ pub struct Library {
     pub built_by: String,
     /// What it has.
     pub components: Vec<Component>,
-    header: &'static MobillmPlugin,
+    /// What messages call it, and each of them.
+    whose: &'static Name,
+    names: Vec<Name>,
+    header: MobillmPlugin,
+    /// The tables that were asked for, by slot.
+    tables: Mutex<BTreeMap<MobillmSlot, &'static (dyn Any + Send + Sync)>>,
 }
 
 /// What is loaded in this process.
 fn loaded() -> MutexGuard<'static, Vec<&'static Library>> {
     static LOADED: Mutex<Vec<&'static Library>> = Mutex::new(Vec::new());
     LOADED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was started in this process, by the address of its header, and what came of it: `start` is called once.
+fn started() -> MutexGuard<'static, BTreeMap<usize, Result<&'static Library, LibraryError>>> {
+    static STARTED: Mutex<BTreeMap<usize, Result<&'static Library, LibraryError>>> =
+        Mutex::new(BTreeMap::new());
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Held while a library is loaded, so that two threads do not load one twice.
@@ -201,60 +211,72 @@ impl Library {
         sha256: Option<Fingerprint>,
         manifest: Option<Manifest>,
     ) -> Result<&'static Self, LibraryError> {
-        // SAFETY: as the caller promises; the first fields are looked at before the others.
-        let header = unsafe { header(&path, entry()) }?;
+        // It is kept for ever, as what is loaded is.
+        let file: &'static Name = Box::leak(Box::new(Name::new(path.display().to_string())));
+        let at = {
+            let _out = hang::out(file, &SYMBOL);
+            // SAFETY: as the caller promises.
+            unsafe { entry() }
+        };
         // One library under two names: a link to its file, or one that is linked in and asked for again.
-        if let Some(known) = loaded().iter().find(|known| std::ptr::eq(known.header, header)) {
-            return Ok(known);
+        if let Some(known) = started().get(&at.addr()) {
+            return known.clone();
         }
+        // SAFETY: as the caller promises; the first fields are looked at before the others.
+        let header = unsafe { header::read(&path, at) }?;
+        // SAFETY: as the caller promises.
+        let library = unsafe { Self::of_header(path, header, sha256, manifest) };
+        let library = library.map(|library| &*Box::leak(Box::new(library)));
+        if let Ok(library) = &library {
+            loaded().push(library);
+        }
+        started().insert(at.addr(), library.clone());
+        library
+    }
+
+    /// # Safety
+    /// As for [`load`](Self::load).
+    unsafe fn of_header(
+        path: PathBuf,
+        header: MobillmPlugin,
+        sha256: Option<Fingerprint>,
+        manifest: Option<Manifest>,
+    ) -> Result<Self, LibraryError> {
         let wrong = |call, problem| LibraryError::Start { path: path.clone(), call, problem };
-        let mut error = Written::default();
-        let writer = error.writer();
-        // SAFETY: the header has all its functions, and both pointers live for the call.
-        let status = unsafe { (header.start)(&HOST, &writer) };
-        if status != MOBILLM_OK {
-            return Err(wrong("start", format!("{} (status {status})", error.text())));
-        }
-        let mut listed = Written::default();
-        let writer = listed.writer();
-        // SAFETY: as above.
-        let status = unsafe { (header.components)(&writer) };
-        if status != MOBILLM_OK {
-            return Err(wrong("components", format!("status {status}")));
-        }
-        let components: Vec<Component> = serde_json::from_slice(&listed.0)
-            .map_err(|error| wrong("components", format!("{error} in {:?}", listed.text())))?;
         // SAFETY: the texts of a header live as long as it does.
         let text = |text: MobillmText| unsafe { text.read() }.map(str::to_owned);
         let text = |what| text(what).map_err(|problem| wrong("header", problem));
+        let (own_name, version) = (text(header.name)?, text(header.version)?);
+        let (name, built_by) = (format!("{own_name} {version}"), text(header.built_by)?);
+        // It lives as long as the library: for ever.
+        let whose: &'static Name = Box::leak(Box::new(Name::new(name.clone())));
+        // SAFETY: the header has all its functions.
+        let components = unsafe { header::start(&header, whose) };
+        let components = components.map_err(|(call, problem)| wrong(call, problem))?;
         let own = Manifest {
-            name: text(header.name)?,
-            version: text(header.version)?,
+            name: own_name,
+            version,
             abi: format!("{}.{}", header.major, header.minor),
             slots: components.iter().map(|component| component.slot).collect(),
             sha256,
         };
         manifest.map_or(Ok(()), |manifest| manifest.agree(&path, &own))?;
-        let name = format!("{} {}", own.name, own.version);
-        let built_by = text(header.built_by)?;
-        let library = Self { path, name, manifest: own, built_by, components, header };
+        let named = |own: &Component| Name::new(format!("{} `{}` of {name}", own.slot, own.tag));
+        let names = components.iter().map(named).collect();
+        let tables = Mutex::default();
+        let manifest = own;
+        let library =
+            Self { path, name, manifest, built_by, components, whose, names, header, tables };
         library.refuse_taken_tags()?;
-        let library: &'static Self = Box::leak(Box::new(library));
-        loaded().push(library);
         Ok(library)
     }
 
     /// A config names a component by its tag alone: so a process has one of each.
     fn refuse_taken_tags(&self) -> Result<(), LibraryError> {
         for (at, Component { slot, tag, .. }) in self.components.iter().enumerate() {
-            let has = |components: &[Component]| {
-                components.iter().any(|other| other.slot == *slot && other.tag == *tag)
-            };
-            let twice = has(&self.components[..at]).then(|| self.path.clone());
-            let elsewhere = || {
-                let loaded = loaded();
-                loaded.iter().find(|known| has(&known.components)).map(|known| known.path.clone())
-            };
+            let twice = self.position(*slot, tag).filter(|first| *first < at);
+            let twice = twice.map(|_| self.path.clone());
+            let elsewhere = || Self::having(*slot, tag).map(|known| known.path.clone());
             if let Some(other) = twice.or_else(elsewhere) {
                 let (path, tag) = (self.path.clone(), tag.clone());
                 return Err(LibraryError::Taken { path, slot: *slot, tag, other });
@@ -280,105 +302,41 @@ impl Library {
         Ok(())
     }
 
-    /// The table of `slot`, if the library has it.
-    pub(crate) fn table(&'static self, slot: MobillmSlot) -> Option<*const c_void> {
+    /// The table of a slot.
+    ///
+    /// # Errors
+    /// If the library has none, or one that is no table of this ABI.
+    pub(crate) fn table<T: Table>(&'static self) -> Result<&'static T, String> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = tables.get(&T::CODE).and_then(|table| table.downcast_ref()) {
+            return Ok(known);
+        }
+        let _out = hang::out(self.whose, &"table");
+        // Version 1.0 will do: what a newer one would have is looked for in the table itself.
         // SAFETY: the header has all its functions.
-        let table = unsafe { (self.header.interface)(slot, MINOR) };
-        (!table.is_null()).then_some(table)
+        let pointer = unsafe { (self.header.table)(T::CODE, 0) };
+        if pointer.is_null() {
+            return Err(format!("there is no table of the slot {}", T::SLOT));
+        }
+        // SAFETY: it is a table of this slot, as it was asked for.
+        let table: &'static T = Box::leak(Box::new(unsafe { table::table(pointer.cast()) }?));
+        tables.insert(T::CODE, table);
+        Ok(table)
+    }
+
+    /// Where its component of `slot` with this tag is listed.
+    fn position(&self, slot: Slot, tag: &str) -> Option<usize> {
+        self.components.iter().position(|own| own.slot == slot && own.tag == tag)
     }
 
     /// The library whose component of `slot` has this tag.
     pub fn having(slot: Slot, tag: &str) -> Option<&'static Self> {
-        let has = |own: &Component| own.slot == slot && own.tag == tag;
-        loaded().iter().find(|library| library.components.iter().any(has)).copied()
+        loaded().iter().find(|library| library.position(slot, tag).is_some()).copied()
     }
 
     /// The same, and what a message calls that component.
-    pub(crate) fn of(slot: Slot, tag: &str) -> Option<(&'static Self, Name)> {
+    pub(crate) fn of(slot: Slot, tag: &str) -> Option<(&'static Self, &'static Name)> {
         let library = Self::having(slot, tag)?;
-        Some((library, Name { library: library.name.clone(), slot, tag: tag.to_owned() }))
-    }
-}
-
-/// The header, if it is one of this ABI.
-///
-/// # Safety
-/// The pointer is null or points to at least the magic and the versions of a header, and to a whole one if these are right.
-unsafe fn header(
-    path: &Path,
-    header: *const MobillmPlugin,
-) -> Result<&'static MobillmPlugin, LibraryError> {
-    let wrong = |what, got: String, expected: String, remedy| {
-        Err(LibraryError::Abi { path: path.to_owned(), what, got, expected, remedy })
-    };
-    if header.is_null() || !header.is_aligned() {
-        return wrong(
-            "the header",
-            format!("{header:?}"),
-            "a pointer".to_owned(),
-            "tell the plugin's author",
-        );
-    }
-    // SAFETY: as the caller promises, one after the other: each field is there if those before it are right.
-    let (magic, major, size) = unsafe { ((*header).magic, (*header).major, (*header).size) };
-    if magic != MAGIC {
-        let got = magic.escape_ascii().to_string();
-        return wrong(
-            "the magic",
-            got,
-            MAGIC.escape_ascii().to_string(),
-            "is it a plugin of mobillm?",
-        );
-    }
-    if major != MAJOR {
-        let remedy =
-            if major < MAJOR { "get a newer version of the plugin" } else { "get a newer mobillm" };
-        return wrong("the ABI's major version", major.to_string(), MAJOR.to_string(), remedy);
-    }
-    if size < size_of::<MobillmPlugin>() {
-        let expected = format!("at least {}", size_of::<MobillmPlugin>());
-        return wrong(
-            "the header's size",
-            size.to_string(),
-            expected,
-            "get a newer version of the plugin",
-        );
-    }
-    // A function that an author in C left out is a null, which no reference may lead to.
-    // SAFETY: it has at least this size, so that all of them may be read, as the pointers that they are in C.
-    let functions = unsafe {
-        [
-            (&raw const (*header).start).cast::<*const c_void>().read(),
-            (&raw const (*header).components).cast::<*const c_void>().read(),
-            (&raw const (*header).interface).cast::<*const c_void>().read(),
-        ]
-    };
-    if functions.iter().any(|function| function.is_null()) {
-        let got = "null".to_owned();
-        return wrong(
-            "a function of the header",
-            got,
-            "a function".to_owned(),
-            "tell the plugin's author",
-        );
-    }
-    // SAFETY: it is a header of this major version, of at least this size, without a null function.
-    Ok(unsafe { &*header })
-}
-
-/// What plugins may ask of this process.
-static HOST: MobillmHost =
-    MobillmHost { size: size_of::<MobillmHost>(), context: std::ptr::null_mut(), log };
-
-unsafe extern "C" fn log(_: *mut c_void, level: u32, line: MobillmText) {
-    let level = match level {
-        0 => "error",
-        1 => "warning",
-        _ => "note",
-    };
-    // SAFETY: the text is lent for the call.
-    if let Ok(line) = unsafe { line.read() } {
-        // Whoever read stderr may be gone, which is no reason for a run to end.
-        let _ = writeln!(stderr(), "plugin: {level}: {line}");
+        Some((library, library.names.get(library.position(slot, tag)?)?))
     }
 }

@@ -7,10 +7,15 @@ use std::path::{Path, PathBuf};
 
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::registry::Slot;
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::de::value::{self, StrDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::library::LibraryError;
 use crate::abi::MAJOR;
+
+/// The version of the file.
+const FORMAT: i64 = 1;
 
 /// A file over this is no manifest.
 const LARGEST: u64 = 1 << 16;
@@ -18,6 +23,7 @@ const LARGEST: u64 = 1 << 16;
 /// What a library is. It says so itself, once it is loaded; `FILE.toml` beside it says so before.
 ///
 /// ```toml
+/// format = 1
 /// name = "acme-codes"
 /// version = "0.1.0"
 /// abi = "1.0"
@@ -33,10 +39,19 @@ pub struct Manifest {
     pub version: String,
     /// The version of the ABI that it was built for: major, dot, minor.
     pub abi: String,
-    /// The slots that it fills.
+    /// The slots that it fills, as far as they are known here: a newer library may fill a newer one.
+    #[serde(deserialize_with = "known_slots")]
     pub slots: BTreeSet<Slot>,
     /// Digest of the file; a library that is linked in has none.
     pub sha256: Option<Fingerprint>,
+}
+
+fn known_slots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Slot>, D::Error> {
+    let known = |name: &String| {
+        let name: StrDeserializer<'_, value::Error> = name.as_str().into_deserializer();
+        Slot::deserialize(name).ok()
+    };
+    Ok(Vec::<String>::deserialize(deserializer)?.iter().filter_map(known).collect())
 }
 
 impl Manifest {
@@ -55,15 +70,27 @@ impl Manifest {
         let path = Self::path(library);
         let mut text = String::new();
         let read = File::open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
-        let problem = match read {
-            Ok(_) => match toml::from_str(&text) {
-                Ok(manifest) => return Ok(Some(manifest)),
-                Err(error) => format!("it is no manifest of a plugin: {}", error.message()),
-            },
+        let manifest = match read {
+            Ok(_) => Self::parse(&text),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => error.to_string(),
+            Err(error) => Err(error.to_string()),
         };
-        Err(LibraryError::Manifest { path, problem })
+        manifest.map(Some).map_err(|problem| LibraryError::Manifest { path, problem })
+    }
+
+    /// The manifest that `text` is.
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong =
+            |error: toml::de::Error| format!("it is no manifest of a plugin: {}", error.message());
+        let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        match table.remove("format") {
+            Some(toml::Value::Integer(FORMAT)) => table.try_into().map_err(wrong),
+            Some(toml::Value::Integer(newer @ FORMAT..)) => Err(format!(
+                "its format is {newer}, this mobillm reads {FORMAT}: get a newer mobillm"
+            )),
+            Some(other) => Err(format!("its format is {other}, expected {FORMAT}")),
+            None => Err(format!("it is no manifest of a plugin: `format = {FORMAT}` is missing")),
+        }
     }
 
     /// Writes it beside `library`, whole or not at all.
@@ -72,7 +99,8 @@ impl Manifest {
     /// If it cannot be written; an older one is then still there.
     pub fn write(&self, library: &Path) -> io::Result<()> {
         let path = Self::path(library);
-        let text = toml::to_string(self).map_err(io::Error::other)?;
+        let text =
+            format!("format = {FORMAT}\n{}", toml::to_string(self).map_err(io::Error::other)?);
         let mut partial = path.clone().into_os_string();
         partial.push(".partial");
         let replace = || {
@@ -151,13 +179,39 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_of_a_newer_library_is_passed_over() {
+        let text = "format = 1\nname = \"a\"\nversion = \"1\"\nabi = \"1.1\"\nslots = [\"oracle\", \"quantizer\"]";
+        assert_eq!(Manifest::parse(text).unwrap().slots, [Slot::Quantizer].into());
+    }
+
+    #[test]
     fn a_file_that_is_no_manifest_is_told_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let library = folder.path().join("libacme.so");
-        for text in ["name = 3", "name = \"acme\"", "colour = \"red\"", "\u{fffd} ="] {
+        for text in [
+            "name = \"acme-codes\"",
+            "format = 1",
+            "format = 1\nname = 3",
+            "format = 1\ncolour = \"red\"",
+            "\u{fffd} =",
+        ] {
             fs::write(folder.path().join("libacme.so.toml"), text).unwrap();
             let error = Manifest::beside(&library).unwrap_err().to_string();
             assert!(error.contains("libacme.so.toml: it is no manifest of a plugin: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_format_is_read_and_no_other() {
+        let kept = include_str!("../../fixtures/manifest-v1.toml");
+        assert_eq!(Manifest::parse(kept), Ok(manifest(b"a library")));
+        for (format, said) in [
+            ("2", "its format is 2, this mobillm reads 1: get a newer mobillm"),
+            ("0", "its format is 0, expected 1"),
+            ("\"1\"", "its format is \"1\", expected 1"),
+        ] {
+            let text = kept.replace("format = 1", &format!("format = {format}"));
+            assert_eq!(Manifest::parse(&text), Err(said.to_owned()));
         }
     }
 

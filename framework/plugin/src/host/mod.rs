@@ -3,6 +3,7 @@
 mod backbone;
 mod component;
 mod hang;
+mod header;
 mod instance;
 mod interned;
 mod library;
@@ -11,6 +12,7 @@ mod privacy;
 mod quantizer;
 mod selector;
 mod side_network;
+mod table;
 mod thread;
 mod transport;
 
@@ -18,3 +20,6 @@ pub use hang::{Hang, watch};
 pub use instance::CallError;
 pub use library::{Component, Library, LibraryError};
 pub use manifest::Manifest;
+
+#[cfg(test)]
+pub(crate) use {header::Listed, side_network::NetworkInfo};

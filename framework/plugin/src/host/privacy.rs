@@ -17,11 +17,11 @@ use super::component::Chosen;
 use super::instance::{CallError, Instance};
 use super::interned::interned;
 use crate::abi::{
-    MOBILLM_OK, MOBILLM_REFUSED, MobillmPrivacyPolicy, MobillmStatus, MobillmSupervision,
-    MobillmSupervisionSink,
+    MOBILLM_OK, MOBILLM_PREDICT, MOBILLM_REFUSED, MOBILLM_TRAIN, MobillmPrivacyPolicy,
+    MobillmStatus, MobillmSupervision, MobillmSupervisionSink,
 };
 use crate::tensors::Lent;
-use crate::{layout, supervision};
+use crate::{handle, layout, supervision};
 
 /// The config twin of every privacy policy that is loaded.
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,7 +93,10 @@ impl PrivacyPolicy for LoadedPrivacyPolicy {
             return Err(self.refused(format!("{names} names for {samples} samples")));
         }
         let names: Vec<u64> = context.samples.iter().map(|name| name.0).collect();
-        let predicts = context.purpose == Purpose::Predict;
+        let purpose = match context.purpose {
+            Purpose::Train => MOBILLM_TRAIN,
+            Purpose::Predict => MOBILLM_PREDICT,
+        };
         let (layer, layout) = (selected.layer(), layout::lend(selected.layout()));
         let shape = selected.rows_mut().dim().into();
         let rows = Lent::of_mut(selected.values_mut(), shape);
@@ -101,7 +104,7 @@ impl PrivacyPolicy for LoadedPrivacyPolicy {
         // looks at the rows.
         let changed = self.instance.call(&"activations", |table, instance, error| unsafe {
             let names = names.as_ptr();
-            (table.activations)(instance, layer, &layout, names, predicts, &rows.tensor(), error)
+            (table.activations)(instance, layer, &layout, names, purpose, &rows.tensor(), error)
         });
         changed.map_err(|error| self.failed(error))
     }
@@ -118,12 +121,15 @@ impl PrivacyPolicy for LoadedPrivacyPolicy {
         };
         let truth = supervision::lend(&truth).map_err(|problem| self.refused(problem))?;
         let mut told = Told { outputs: own.len(), supervision: None, problem: None };
-        let sink = MobillmSupervisionSink { context: (&raw mut told).cast(), supervision: take };
         let own = Lent::of(own, [own.len()]);
-        // SAFETY: the instance is of this table; truth, own prediction and sink live for the call.
-        let ended = self.instance.call(&"supervise", |table, instance, error| unsafe {
-            (table.supervise)(instance, sample.0, &truth, &own.tensor(), &sink, error)
-        });
+        let ended = {
+            let handle = handle::lend(&mut told);
+            let sink = MobillmSupervisionSink { context: handle.context(), supervision: take };
+            // SAFETY: the instance is of this table; truth, own prediction and sink live for the call.
+            self.instance.call(&"supervise", |table, instance, error| unsafe {
+                (table.supervise)(instance, sample.0, &truth, &own.tensor(), &sink, error)
+            })
+        };
         if let Some(problem) = told.problem {
             return Err(PolicyError::Plugin(self.instance.lied("supervise", problem).into()));
         }
@@ -131,16 +137,20 @@ impl PrivacyPolicy for LoadedPrivacyPolicy {
         Ok(told.supervision)
     }
 
-    /// NaN, which is no answer, if the plugin fails.
-    fn combine(&self, own: &[f32], side: &mut [f32]) {
+    fn combine(&self, own: &[f32], side: &mut [f32]) -> Result<(), PolicyError> {
+        let (outputs, others) = (own.len(), side.len());
+        if outputs != others {
+            let problem = format!(
+                "{others} outputs of the side network, expected {outputs}, as of the backbone"
+            );
+            return Err(self.refused(problem));
+        }
         let (lent_own, lent_side) = (Lent::of(own, [own.len()]), Lent::of_mut(side, [side.len()]));
         // SAFETY: the instance is of this table, and both tensors live for the call.
-        let combined = self.instance.call(&"combine", |table, instance, _| unsafe {
-            (table.combine)(instance, &lent_own.tensor(), &lent_side.tensor())
+        let combined = self.instance.call(&"combine", |table, instance, error| unsafe {
+            (table.combine)(instance, &lent_own.tensor(), &lent_side.tensor(), error)
         });
-        if combined.is_err() {
-            side.fill(f32::NAN);
-        }
+        combined.map_err(|error| self.failed(error))
     }
 }
 
@@ -153,33 +163,39 @@ struct Told {
     problem: Option<String>,
 }
 
+impl Told {
+    fn take(&mut self, read: Result<Supervision, String>) -> MobillmStatus {
+        let read = match self.supervision {
+            Some(_) => Err("it told the supervision of a sample twice".to_owned()),
+            None => read,
+        };
+        match read {
+            Ok(read) => {
+                self.supervision = Some(read);
+                MOBILLM_OK
+            }
+            Err(problem) => {
+                self.problem.get_or_insert(problem);
+                MOBILLM_REFUSED
+            }
+        }
+    }
+}
+
 /// # Safety
-/// The context is that of a sink of [`LoadedPrivacyPolicy::supervise`] whose call is under way, and the
-/// supervision is lent for this call.
+/// The supervision is lent for this call.
 unsafe extern "C" fn take(
     context: *mut c_void,
     supervision: *const MobillmSupervision,
 ) -> MobillmStatus {
-    // SAFETY: as the caller promises.
-    let (told, read) = unsafe {
-        let told = &mut *context.cast::<Told>();
-        let read = supervision::read(supervision, told.outputs);
-        (told, read)
+    // SAFETY: as the caller promises, and nothing that was told has a lifetime.
+    let taken = unsafe {
+        handle::reach(context, |told: &mut Told| {
+            let read = supervision::read(supervision, told.outputs);
+            told.take(read)
+        })
     };
-    let read = match told.supervision {
-        Some(_) => Err("it told the supervision of a sample twice".to_owned()),
-        None => read,
-    };
-    match read {
-        Ok(read) => {
-            told.supervision = Some(read);
-            MOBILLM_OK
-        }
-        Err(problem) => {
-            told.problem.get_or_insert(problem);
-            MOBILLM_REFUSED
-        }
-    }
+    taken.unwrap_or(MOBILLM_REFUSED)
 }
 
 /// A policy that could not be built: nothing leaves by it, and it says why.
@@ -214,7 +230,7 @@ impl PrivacyPolicy for Unbuilt {
         self.error()
     }
 
-    fn combine(&self, _: &[f32], side: &mut [f32]) {
-        side.fill(f32::NAN);
+    fn combine(&self, _: &[f32], _: &mut [f32]) -> Result<(), PolicyError> {
+        self.error()
     }
 }

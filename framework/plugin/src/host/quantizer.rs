@@ -52,8 +52,8 @@ impl LoadedQuantizer {
         let instance = chosen.build::<MobillmQuantizer>(&json!({}))?;
         let mut format = MobillmPayloadFormat::default();
         // SAFETY: the instance is of this table, and the format lives for the call.
-        instance.call(&"format", |table, instance, _| unsafe {
-            (table.format)(instance, &mut format)
+        instance.call(&"format", |table, instance, error| unsafe {
+            (table.format)(instance, &mut format, error)
         })?;
         let MobillmPayloadFormat { name, version, flags, block } = format;
         Ok(Self { instance, format: PayloadFormat { name, version, flags, block } })
@@ -63,8 +63,8 @@ impl LoadedQuantizer {
     fn size(&self, hidden: usize) -> Result<usize, CallError> {
         let mut bytes = 0;
         // SAFETY: the instance is of this table, and the number lives for the call.
-        self.instance.call(&"row_bytes", |table, instance, _| unsafe {
-            (table.row_bytes)(instance, hidden, &mut bytes)
+        self.instance.call(&"row_bytes", |table, instance, error| unsafe {
+            (table.row_bytes)(instance, hidden, &mut bytes, error)
         })?;
         let most = hidden.saturating_mul(MOST_BYTES_A_VALUE).saturating_add(MOST_BYTES_BESIDE);
         if bytes > most {
@@ -111,8 +111,8 @@ impl Quantizer for LoadedQuantizer {
         let mut bound = vec![f32::NAN; row.len()];
         let (row, out) = (Lent::of(row, [row.len()]), Lent::of_mut(&mut bound, [row.len()]));
         // SAFETY: the instance is of this table, and both tensors live for the call.
-        let asked = self.instance.call(&"error_bound", |table, instance, _| unsafe {
-            (table.error_bound)(instance, &row.tensor(), &out.tensor())
+        let asked = self.instance.call(&"error_bound", |table, instance, error| unsafe {
+            (table.error_bound)(instance, &row.tensor(), &out.tensor(), error)
         });
         if asked.is_err() {
             bound.fill(f32::NAN);

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::component::Chosen;
 use super::instance::{CallError, Instance};
 use crate::abi::{
-    DLTensor, MOBILLM_OK, MOBILLM_REFUSED, MobillmLayout, MobillmSelection, MobillmSelector,
-    MobillmStatus, MobillmText,
+    MOBILLM_OK, MOBILLM_REFUSED, MobillmLayout, MobillmSelection, MobillmSelector, MobillmStatus,
+    MobillmTensor, MobillmText,
 };
-use crate::tensors::view;
-use crate::{layout, tap};
+use crate::layout::one;
+use crate::tensors::elements;
+use crate::{handle, layout, tap};
 
 /// The config twin of every selector that is loaded.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,12 +82,19 @@ fn layers(
 
 /// Rows of a sample of `tokens` tokens, and whether it has always as many.
 fn rows(instance: &Instance<MobillmSelector>, tokens: usize) -> Result<(usize, bool), CallError> {
-    let (mut rows, mut fixed) = (0, false);
+    let (mut rows, mut fixed) = (0, 0);
     // SAFETY: the instance is of this table, and both places live for the call.
-    instance.call(&"rows", |table, instance, _| unsafe {
-        (table.rows)(instance, tokens, &mut rows, &mut fixed)
+    instance.call(&"rows", |table, instance, error| unsafe {
+        (table.rows)(instance, tokens, &mut rows, &mut fixed, error)
     })?;
-    Ok((rows, fixed))
+    match fixed {
+        0 | 1 if rows <= tokens => Ok((rows, fixed == 1)),
+        0 | 1 => {
+            let problem = format!("{rows} rows of {tokens} tokens, expected at most as many");
+            Err(instance.lied("rows", problem))
+        }
+        other => Err(instance.lied("rows", format!("`fixed` is {other}, expected 0 or 1"))),
+    }
 }
 
 fn plugin(error: CallError) -> SelectorError {
@@ -115,13 +123,16 @@ impl Selector for LoadedSelector {
         let rows = |&tokens: &usize| rows(&self.instance, tokens).map(|(rows, _)| rows);
         let rows = tap.lengths.iter().map(rows).collect::<Result<_, _>>().map_err(plugin)?;
         let mut taking = Taking { tap, rows, is_fixed: self.is_fixed, memory, taken: None };
-        let selection = MobillmSelection { context: (&raw mut taking).cast(), selected };
-        let called = tap::lend(tap, |tap| {
-            // SAFETY: the instance is of this table; tap, selection and writer live for the call.
-            self.instance.call(&"select", |table, instance, error| unsafe {
-                (table.select)(instance, tap, &selection, error)
+        let called = {
+            let handle = handle::lend(&mut taking);
+            let selection = MobillmSelection { context: handle.context(), selected };
+            tap::lend(tap, |tap| {
+                // SAFETY: the instance is of this table; tap, selection and writer live for the call.
+                self.instance.call(&"select", |table, instance, error| unsafe {
+                    (table.select)(instance, tap, &selection, error)
+                })
             })
-        });
+        };
         let called = called.map_err(|problem| SelectorError::Tap { layer: tap.layer, problem })?;
         let lied = |problem| plugin(self.instance.lied("select", problem));
         match (taking.taken, called) {
@@ -150,27 +161,32 @@ impl Taking<'_, '_> {
     unsafe fn take(
         &mut self,
         layout: *const MobillmLayout,
-        rows: *const DLTensor,
+        rows: *const MobillmTensor,
     ) -> Result<Selected, String> {
         // SAFETY: as the caller promises.
-        let rows = unsafe { view::<f32, 2>(rows) }?;
+        let (rows, [count, hidden]) = unsafe { elements::<f32, 2>(rows) }?;
         let expected = self.tap.hidden.dim().2;
-        if rows.ncols() != expected {
-            return Err(format!("rows of {} values, expected {expected}", rows.ncols()));
+        if hidden != expected {
+            return Err(format!("rows of {hidden} values, expected {expected}"));
+        }
+        // Whatever `rows` says, no row is of a token that there is not.
+        let most = self.rows.iter().zip(self.tap.lengths).map(|(&rows, &tokens)| rows.min(tokens));
+        let most: usize = most.sum();
+        if count > most {
+            return Err(format!("{count} rows, expected at most {most}"));
         }
         let expected = self.rows.len();
         // SAFETY: as the caller promises.
-        if let Some(&MobillmLayout { samples, .. }) = unsafe { layout.as_ref() }
-            && samples != expected
-        {
+        let samples = unsafe { one("layout", layout) }?.samples;
+        if samples != expected {
             return Err(format!("a layout of {samples} samples, expected {expected}"));
         }
         // SAFETY: as the caller promises.
-        let layout = unsafe { layout::read(layout, rows.nrows()) }?;
+        let layout = unsafe { layout::read(layout, count) }?;
         self.check(&layout)?;
         let mut values = std::mem::take(&mut self.memory);
         values.clear();
-        values.extend_from_slice(rows.as_slice().unwrap_or_default());
+        values.extend_from_slice(rows);
         let Tap { layer, hidden, .. } = self.tap;
         Selected::new(*layer, layout, hidden.dim().2, values).map_err(|error| error.to_string())
     }
@@ -201,18 +217,21 @@ impl Taking<'_, '_> {
 unsafe extern "C" fn selected(
     context: *mut c_void,
     layout: *const MobillmLayout,
-    rows: *const DLTensor,
+    rows: *const MobillmTensor,
 ) -> MobillmStatus {
-    // SAFETY: the context is that of `select`, which waits for the call to end; the rest as the ABI says.
-    let taking = unsafe { &mut *context.cast::<Taking<'_, '_>>() };
-    let taken = match taking.taken {
-        // SAFETY: as above.
-        None => unsafe { taking.take(layout, rows) },
-        Some(_) => Err("rows of one tap twice".to_owned()),
+    // SAFETY: layout and tensor are as the ABI says, and nothing is kept of the tap that waits.
+    let status = unsafe {
+        handle::reach(context, |taking: &mut Taking<'_, '_>| {
+            let taken = match taking.taken {
+                None => taking.take(layout, rows),
+                Some(_) => Err("rows of one tap twice".to_owned()),
+            };
+            let status = if taken.is_ok() { MOBILLM_OK } else { MOBILLM_REFUSED };
+            taking.taken = Some(taken);
+            status
+        })
     };
-    let status = if taken.is_ok() { MOBILLM_OK } else { MOBILLM_REFUSED };
-    taking.taken = Some(taken);
-    status
+    status.unwrap_or(MOBILLM_REFUSED)
 }
 
 /// A selector that could not be built: whatever it is asked, it says why.
@@ -235,15 +254,13 @@ impl Selector for Unbuilt {
 #[cfg(test)]
 mod tests {
     use std::ptr::{from_ref, null};
-    use std::sync::Arc;
 
     use mobillm_core::backbone::Pooling;
     use mobillm_core::fingerprint::Fingerprint;
-    use mobillm_core::registry::Slot;
     use ndarray::Array3;
 
     use super::*;
-    use crate::abi::{MobillmComponent, MobillmTap, MobillmWriter};
+    use crate::abi::{MOBILLM_FAILED, MobillmComponent, MobillmTap, MobillmWriter};
     use crate::host::instance::Name;
     use crate::tensors::Lent;
     use crate::text::write;
@@ -286,12 +303,13 @@ mod tests {
         _: *mut c_void,
         _: usize,
         rows: *mut usize,
-        fixed: *mut bool,
+        fixed: *mut u32,
+        _: *const MobillmWriter,
     ) -> MobillmStatus {
         // SAFETY: both places live for the call.
         unsafe {
             rows.write(1);
-            fixed.write(true);
+            fixed.write(1);
         }
         MOBILLM_OK
     }
@@ -303,8 +321,10 @@ mod tests {
         _: *const MobillmWriter,
     ) -> MobillmStatus {
         // SAFETY: the writer lives for the call.
-        unsafe { write(out, b"[4]") };
-        MOBILLM_OK
+        match unsafe { write(out, b"[4]") } {
+            Ok(()) => MOBILLM_OK,
+            Err(_) => MOBILLM_FAILED,
+        }
     }
 
     unsafe extern "C" fn check(
@@ -338,7 +358,7 @@ mod tests {
     };
 
     fn of(does: &Does) -> LoadedSelector {
-        let name = Name { library: "acme 1".into(), slot: Slot::Selector, tag: "acme.odd".into() };
+        let name = Box::leak(Box::new(Name::new("selector `acme.odd` of acme 1".to_owned())));
         let pointer = from_ref(does).cast_mut().cast();
         let info = BackboneInfo {
             architecture: "test".into(),
@@ -352,7 +372,7 @@ mod tests {
             bundle: Fingerprint::of(b"test"),
         };
         LoadedSelector {
-            instance: Instance::new(Arc::new(name), &TABLE, pointer, release).unwrap(),
+            instance: Instance::new(name, &TABLE, pointer, release).unwrap(),
             info,
             layers: vec![4],
             is_fixed: true,

@@ -3,13 +3,11 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use mobillm_core::activations::ActivationBatch;
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::privacy::Supervision;
-use mobillm_core::sample::Objective;
 use mobillm_core::side_network::{
     SideNetwork, SideNetworkConfig, SideNetworkContext, SideNetworkError, SideNetworkInfo,
     StepReport,
@@ -19,16 +17,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::component::Chosen;
+use super::hang;
 use super::instance::{CallError, Instance, outcome};
 use super::interned::interned;
 use crate::abi::{
-    DLTensor, MobillmBytes, MobillmSideNetwork, MobillmStatus, MobillmSupervision, MobillmText,
-    MobillmWriter,
+    MobillmBytes, MobillmSideNetwork, MobillmStatus, MobillmSupervision, MobillmTensor,
+    MobillmText, MobillmWriter,
 };
+use crate::context::Task;
 use crate::refusal::Diverged;
 use crate::tensors::Lent;
-use crate::text::Written;
+use crate::text::{written, written_bytes};
 use crate::{layout, supervision};
+
+/// The most bytes of an engine's name.
+const LONGEST_ENGINE: usize = 256;
+
+/// The most outputs of a side network: each is a number in memory for every sample.
+const MOST_OUTPUTS: usize = 1 << 20;
 
 /// The config twin of every side network that is loaded.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,7 +53,8 @@ impl SideNetworkConfig for LoadedSideNetworkConfig {
     ) -> Result<Box<dyn SideNetwork>, SideNetworkError> {
         let instance = self.0.build::<MobillmSideNetwork>(context).map_err(plugin)?;
         let network = LoadedSideNetwork::new(instance).map_err(plugin)?;
-        network.fits(context).map_err(plugin)?;
+        let lied = |error: SideNetworkError| network.instance.lied("info", error.to_string());
+        network.info.check(context).map_err(lied).map_err(plugin)?;
         Ok(Box::new(network))
     }
 
@@ -60,36 +67,45 @@ impl SideNetworkConfig for LoadedSideNetworkConfig {
 fn load(chosen: &Chosen, adapter: &[u8]) -> Result<Instance<MobillmSideNetwork>, CallError> {
     let (name, table) = chosen.table::<MobillmSideNetwork>()?;
     let options = Value::Object(chosen.options.clone()).to_string();
-    let (mut instance, mut error) = (std::ptr::null_mut(), Written::default());
-    let to_error = error.writer();
+    let mut instance = std::ptr::null_mut();
+    let _out = hang::out(name, &"load");
     // SAFETY: the table has all its functions; texts, bytes, writer and place live for the call.
-    let status = unsafe {
+    let (status, error) = written(|error| unsafe {
         let (tag, options) = (MobillmText::of(&chosen.tag), MobillmText::of(&options));
-        (table.load)(tag, options, MobillmBytes::of(adapter), &mut instance, &to_error)
-    };
-    outcome(&name, "load", status, &error)?;
-    Instance::new(Arc::clone(&name), table, instance, table.component.release)
+        (table.load)(tag, options, MobillmBytes::of(adapter), &mut instance, error)
+    });
+    outcome(name, "load", status, &error)?;
+    Instance::new(name, table, instance, table.component.release)
 }
 
 /// What a side network says of itself, as it crosses.
-#[derive(Deserialize)]
-struct Info {
+#[derive(Debug, Deserialize)]
+pub(crate) struct NetworkInfo {
     engine: String,
     architecture: String,
     parameters: usize,
     taps: Vec<usize>,
     hidden: usize,
-    objective: Objective,
+    objective: Task,
     bundle: Fingerprint,
     additive: bool,
 }
 
-impl From<Info> for SideNetworkInfo {
-    fn from(info: Info) -> Self {
-        let Info { engine, architecture, parameters, taps, hidden, objective, bundle, additive } =
-            info;
-        let engine = interned(&engine);
-        Self { engine, architecture, parameters, taps, hidden, objective, bundle, additive }
+impl NetworkInfo {
+    pub(crate) fn into_core(self) -> SideNetworkInfo {
+        let Self { engine, architecture, parameters, taps, hidden, objective, bundle, additive } =
+            self;
+        let (engine, Task(objective)) = (interned(&engine), objective);
+        SideNetworkInfo {
+            engine,
+            architecture,
+            parameters,
+            taps,
+            hidden,
+            objective,
+            bundle,
+            additive,
+        }
     }
 }
 
@@ -103,25 +119,23 @@ struct LoadedSideNetwork {
 impl LoadedSideNetwork {
     fn new(instance: Instance<MobillmSideNetwork>) -> Result<Self, CallError> {
         // SAFETY: the instance is of this table, and the writers live for the call.
-        let info: Info = instance.json(&"info", |table, instance, out, error| unsafe {
+        let info: NetworkInfo = instance.json(&"info", |table, instance, out, error| unsafe {
             (table.info)(instance, out, error)
         })?;
-        Ok(Self { instance, info: info.into(), one_at_a_time: PhantomData })
-    }
-
-    /// Whether it is the network that `context` asks for.
-    fn fits(&self, context: &SideNetworkContext) -> Result<(), CallError> {
-        let SideNetworkInfo { taps, hidden, objective, bundle, .. } = &self.info;
-        let got = (&taps[..], *hidden, *objective, bundle.short());
-        let bundle = context.bundle.short();
-        let expected = (&context.taps[..], context.hidden, context.objective, bundle);
-        if got == expected {
-            return Ok(());
+        // It is kept for ever.
+        if info.engine.len() > LONGEST_ENGINE {
+            let problem = format!("the engine's name has {} bytes", info.engine.len());
+            return Err(
+                instance.lied("info", format!("{problem}, expected at most {LONGEST_ENGINE}"))
+            );
         }
-        let problem = format!(
-            "taps, hidden size, objective and bundle are {got:?}, expected {expected:?}, as it was asked for"
-        );
-        Err(self.instance.lied("info", problem))
+        let info = info.into_core();
+        let outputs = info.objective.outputs();
+        if outputs > MOST_OUTPUTS {
+            let problem = format!("{outputs} outputs, expected at most {MOST_OUTPUTS}");
+            return Err(instance.lied("info", problem));
+        }
+        Ok(Self { instance, info, one_at_a_time: PhantomData })
     }
 
     /// Zeros of the shape `[samples, outputs]`, of which the outputs are as many as the plugin says.
@@ -148,14 +162,12 @@ impl LoadedSideNetwork {
             *const MobillmWriter,
         ) -> MobillmStatus,
     ) -> Result<Vec<u8>, SideNetworkError> {
-        let mut written = Written::default();
-        let out = written.writer();
-        // SAFETY: the function is of this instance's table, and the writers live for the call.
-        let asked = self
-            .instance
-            .call(call, |_, instance, error| unsafe { function(instance, &out, error) });
+        let (asked, written) = written_bytes(|out| {
+            // SAFETY: the function is of this instance's table, and the writers live for the call.
+            self.instance.call(call, |_, instance, error| unsafe { function(instance, out, error) })
+        });
         asked.map_err(of_file)?;
-        Ok(written.0)
+        written.bytes().map_err(|problem| plugin(self.instance.lied(call, problem)))
     }
 }
 
@@ -207,7 +219,7 @@ impl SideNetwork for LoadedSideNetwork {
         let targets: Result<Vec<MobillmSupervision>, _> = targets.collect();
         let targets = targets.map_err(|problem| SideNetworkError::Batch { problem })?;
         let (layout, lent) = (layout::lend(batch.layout()), lend(batch));
-        let taps: Vec<DLTensor> = lent.iter().map(Lent::tensor).collect();
+        let taps: Vec<MobillmTensor> = lent.iter().map(Lent::tensor).collect();
         // SAFETY: the instance is of this table; layout, taps, a target for each sample and the writers live for
         // the call.
         let report = self.instance.json(&"train_step", |table, instance, report, error| unsafe {
@@ -221,7 +233,7 @@ impl SideNetwork for LoadedSideNetwork {
         let shape = [batch.layout().samples(), self.info.objective.outputs()];
         let mut scores = self.zeros(shape).map_err(plugin)?;
         let (layout, lent) = (layout::lend(batch.layout()), lend(batch));
-        let taps: Vec<DLTensor> = lent.iter().map(Lent::tensor).collect();
+        let taps: Vec<MobillmTensor> = lent.iter().map(Lent::tensor).collect();
         let out = Lent::of_mut(&mut scores, shape);
         // SAFETY: the instance is of this table; layout, taps and scores live for the call.
         let predicted = self.instance.call(&"predict", |table, instance, error| unsafe {

@@ -2,30 +2,33 @@
 //!
 //! A thread is asked one thing after the other over a channel, and asks the other side nothing by itself: no
 //! frame is received before somebody waits for it, so a slow reader holds the writer back as with any link. Who
-//! drops a half does not wait. Its thread gives it back as soon as no call is out, and a call that waits for a frame
-//! or a link comes back only when there is one, or the other end closes.
+//! drops a half does not wait: a call that is out is stopped, and whoever is last, the half or its thread, gives it back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::transport::{
-    FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportConfig, TransportError,
+    Emulated, FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportConfig,
+    TransportError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::component::Chosen;
+use super::hang;
 use super::instance::{CallError, Instance, outcome};
 use super::thread::{Worker, on_thread};
-use crate::abi::{MobillmBytes, MobillmLink, MobillmText, MobillmTransport};
+use crate::abi::{
+    MOBILLM_BULK, MOBILLM_CONTROL, MobillmBytes, MobillmLink, MobillmText, MobillmTransport,
+};
+use crate::context::LinkInfo;
 use crate::refusal::LinkRefused;
-use crate::text::Written;
+use crate::text::{written, written_bytes};
 
 const CONNECT: &str = "connect to";
 const LISTEN: &str = "listen on";
-
 /// Bytes that a transport may add to a frame. More is no overhead but a lie.
 const MOST_OVERHEAD: usize = 1 << 20;
 
@@ -61,16 +64,40 @@ impl TransportConfig for LoadedTransportConfig {
 }
 
 fn crosses_processes(chosen: &Chosen) -> Result<bool, CallError> {
+    const CALL: &str = "crosses_processes";
     let (name, table) = chosen.table::<MobillmTransport>()?;
     let options = Value::Object(chosen.options.clone()).to_string();
-    let mut crosses = false;
-    // SAFETY: the table has all its functions; texts and answer live for the call.
-    let status = unsafe {
+    let mut crosses = 0;
+    let _out = hang::out(name, &CALL);
+    // SAFETY: the table has all its functions; texts, answer and writer live for the call.
+    let (status, error) = written(|error| unsafe {
         let (tag, options) = (MobillmText::of(&chosen.tag), MobillmText::of(&options));
-        (table.crosses_processes)(tag, options, &mut crosses)
-    };
-    outcome(&name, "crosses_processes", status, &Written::default())?;
-    Ok(crosses)
+        (table.crosses_processes)(tag, options, &mut crosses, error)
+    });
+    outcome(name, CALL, status, &error)?;
+    match crosses {
+        0 | 1 => Ok(crosses == 1),
+        other => {
+            let problem = format!("{other}, expected 0 or 1");
+            Err(CallError::Lied { name: name.to_string(), call: CALL, problem })
+        }
+    }
+}
+
+/// What a transport says of itself.
+///
+/// # Errors
+/// If it says nothing, or what cannot be.
+fn info(instance: &Held) -> Result<LinkInfo, CallError> {
+    // SAFETY: the instance is of this table, and the writers live for the call.
+    let info: LinkInfo = instance.json(&"info", |table, instance, out, error| unsafe {
+        (table.info)(instance, out, error)
+    })?;
+    if info.overhead > MOST_OVERHEAD {
+        let problem = format!("{} bytes, expected at most {MOST_OVERHEAD}", info.overhead);
+        return Err(instance.lied("info", format!("the overhead is {problem}")));
+    }
+    Ok(info)
 }
 
 /// A transport, a listener or half of a link.
@@ -79,21 +106,15 @@ type Held = Instance<MobillmTransport>;
 struct LoadedTransport {
     instance: Arc<Held>,
     overhead: usize,
+    /// What was told last of what the network has cost.
+    cost: Mutex<Option<Emulated>>,
 }
 
 impl LoadedTransport {
     fn new(chosen: &Chosen) -> Result<Self, CallError> {
         let instance = chosen.build::<MobillmTransport>(&json!({}))?;
-        let mut overhead = 0;
-        // SAFETY: the instance is of this table, and the number lives for the call.
-        instance.call(&"overhead", |table, instance, _| unsafe {
-            (table.overhead)(instance, &mut overhead)
-        })?;
-        if overhead > MOST_OVERHEAD {
-            let problem = format!("{overhead} bytes, expected at most {MOST_OVERHEAD}");
-            return Err(instance.lied("overhead", problem));
-        }
-        Ok(Self { instance: Arc::new(instance), overhead })
+        let LinkInfo { overhead, .. } = info(&instance)?;
+        Ok(Self { instance: Arc::new(instance), overhead, cost: Mutex::new(None) })
     }
 }
 
@@ -115,12 +136,26 @@ impl Transport for LoadedTransport {
     fn overhead(&self) -> usize {
         self.overhead
     }
+
+    /// What was told before if the plugin fails, or tells less than that.
+    fn emulated(&self) -> Option<Emulated> {
+        let mut cost = self.cost.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = info(&self.instance).ok().and_then(|info| info.emulated) {
+            let before = cost.unwrap_or_default();
+            *cost = Some(Emulated {
+                up_seconds: told.up_seconds.max(before.up_seconds),
+                down_seconds: told.down_seconds.max(before.down_seconds),
+                lost_packets: told.lost_packets.max(before.lost_packets),
+            });
+        }
+        *cost
+    }
 }
 
 const NO_LINK: MobillmLink =
     MobillmLink { sink: std::ptr::null_mut(), source: std::ptr::null_mut() };
 
-fn connect(transport: &Held) -> Result<Link, TransportError> {
+fn connect(transport: &Arc<Held>) -> Result<Link, TransportError> {
     let mut halves = NO_LINK;
     // SAFETY: the instance is of this table, and the link lives for the call.
     let connected = transport.wait(&"connect", |table, instance, error| unsafe {
@@ -130,42 +165,59 @@ fn connect(transport: &Held) -> Result<Link, TransportError> {
     link(transport, "connect", halves)
 }
 
-fn listen(transport: &Held) -> Result<LoadedListener, TransportError> {
-    let (mut listener, mut address) = (std::ptr::null_mut(), Written::default());
-    let to_address = address.writer();
-    // SAFETY: as above; the writers live for the call, too.
-    let listening = transport.call(&"listen", |table, instance, error| unsafe {
-        (table.listen)(instance, &mut listener, &to_address, error)
+fn listen(transport: &Arc<Held>) -> Result<LoadedListener, TransportError> {
+    let mut listener = std::ptr::null_mut();
+    let (listening, address) = written(|address| {
+        // SAFETY: as above; the writers live for the call, too.
+        transport.call(&"listen", |table, instance, error| unsafe {
+            (table.listen)(instance, &mut listener, address, error)
+        })
     });
     listening.map_err(|error| failed(error, Some(LISTEN)))?;
-    let (name, table) = (Arc::clone(&transport.name), transport.table);
-    let listener = Instance::new(name, table, listener, table.release_listener);
-    let listener = listener.map_err(|_| transport.lied("listen", "no listener")).map_err(broken)?;
-    Ok(LoadedListener { listener: Arc::new(listener), address: address.text(), accepted: None })
+    let release = transport.table.release_listener;
+    let listener = Instance::of(transport, listener, release, "listen").map_err(broken)?;
+    let address = address.bytes().and_then(|address| {
+        String::from_utf8(address).map_err(|error| format!("the address is no text: {error}"))
+    });
+    let address = address.map_err(|problem| broken(transport.lied("listen", problem)))?;
+    let (listener, transport) = (Arc::new(listener), Arc::clone(transport));
+    Ok(LoadedListener { listener, transport, address, accepted: None })
 }
 
 /// The link of two halves that the function `call` gave.
-fn link(of: &Held, call: &'static str, halves: MobillmLink) -> Result<Link, TransportError> {
+fn link(of: &Arc<Held>, call: &'static str, halves: MobillmLink) -> Result<Link, TransportError> {
     let table = of.table;
-    let half = |pointer, release| Instance::new(Arc::clone(&of.name), table, pointer, release);
-    let sink = half(halves.sink, table.release_sink);
-    let source = half(halves.source, table.release_source);
+    let sink = Instance::of(of, halves.sink, table.release_sink, call);
+    let source = Instance::of(of, halves.source, table.release_source, call);
     let (Ok(sink), Ok(source)) = (sink, source) else {
         return Err(broken(of.lied(call, "a link that lacks a half")));
     };
-    let sink = Worker::new("plugin sink", move |asked| match asked {
-        Asked::Send(frame, lane) => send(&sink, &frame, lane),
-        Asked::Close => close(&sink),
+    let (sink, source) = (Arc::new(sink), Arc::new(source));
+    let (sends, receives) = (Arc::clone(&sink), Arc::clone(&source));
+    let worker = Worker::new("plugin sink", move |asked| match asked {
+        Asked::Send(frame, lane) => send(&sends, &frame, lane),
+        Asked::Close => close(&sends),
     })?;
-    let source = Worker::new("plugin source", move |()| receive(&source))?;
-    Ok(Link { sink: Box::new(LoadedSink(sink)), source: Box::new(LoadedSource(source)) })
+    let sink = Box::new(LoadedSink { worker, sink });
+    let worker = Worker::new("plugin source", move |()| receive(&receives))?;
+    Ok(Link { sink, source: Box::new(LoadedSource { worker, source }) })
 }
 
 struct LoadedListener {
     listener: Arc<Held>,
+    transport: Arc<Held>,
     address: String,
     /// Where a link comes that was waited for before.
     accepted: Option<flume::Receiver<Result<Link, TransportError>>>,
+}
+
+impl Drop for LoadedListener {
+    /// Nobody waits any more: the thread that does comes back and gives the listener away.
+    fn drop(&mut self) {
+        if self.accepted.is_some() {
+            self.listener.stop(self.listener.table.stop_listener);
+        }
+    }
 }
 
 #[async_trait]
@@ -178,8 +230,9 @@ impl Listener for LoadedListener {
         let accepted = match self.accepted.take() {
             Some(accepted) => accepted,
             None => {
-                let listener = Arc::clone(&self.listener);
-                on_thread("plugin accept", move || accept(&listener))?
+                let (listener, transport) =
+                    (Arc::clone(&self.listener), Arc::clone(&self.transport));
+                on_thread("plugin accept", move || accept(&listener, &transport))?
             }
         };
         // Kept until the link is there: who stops to wait here does not lose it.
@@ -190,14 +243,15 @@ impl Listener for LoadedListener {
     }
 }
 
-fn accept(listener: &Held) -> Result<Link, TransportError> {
+/// The next link that comes to `listener`. It is of `transport`: a listener may go before it.
+fn accept(listener: &Held, transport: &Arc<Held>) -> Result<Link, TransportError> {
     let mut halves = NO_LINK;
     // SAFETY: the listener is of this table, and the link lives for the call.
     let accepted = listener.wait(&"accept", |table, listener, error| unsafe {
         (table.accept)(listener, &mut halves, error)
     });
     accepted.map_err(|error| failed(error, Some(LISTEN)))?;
-    link(listener, "accept", halves)
+    link(transport, "accept", halves)
 }
 
 /// What a sink is asked.
@@ -206,16 +260,28 @@ enum Asked {
     Close,
 }
 
-struct LoadedSink(Worker<Asked, Result<(), TransportError>>);
+struct LoadedSink {
+    worker: Worker<Asked, Result<(), TransportError>>,
+    sink: Arc<Held>,
+}
 
 impl LoadedSink {
     async fn ask(&mut self, asked: Asked) -> Result<(), TransportError> {
         // A frame whose sender did not wait is sent first; that it failed is told now.
-        if self.0.is_asked() {
-            self.0.answer().await??;
+        if self.worker.is_asked() {
+            self.worker.answer().await??;
         }
-        self.0.ask(asked);
-        self.0.answer().await?
+        self.worker.ask(asked);
+        self.worker.answer().await?
+    }
+}
+
+impl Drop for LoadedSink {
+    /// Nobody waits any more for what is being sent.
+    fn drop(&mut self) {
+        if self.worker.is_asked() {
+            self.sink.stop(self.sink.table.stop_sink);
+        }
     }
 }
 
@@ -231,10 +297,14 @@ impl FrameSink for LoadedSink {
 }
 
 fn send(sink: &Held, frame: &Bytes, lane: Lane) -> Result<(), TransportError> {
-    let (frame, bulk) = (MobillmBytes::of(frame), lane == Lane::Bulk);
+    let lane = match lane {
+        Lane::Control => MOBILLM_CONTROL,
+        Lane::Bulk => MOBILLM_BULK,
+    };
+    let frame = MobillmBytes::of(frame);
     // SAFETY: the sink is of this table, and the frame lives for the call.
     let sent =
-        sink.wait(&"send", |table, sink, error| unsafe { (table.send)(sink, frame, bulk, error) });
+        sink.wait(&"send", |table, sink, error| unsafe { (table.send)(sink, frame, lane, error) });
     sent.map_err(|error| failed(error, None))
 }
 
@@ -244,28 +314,43 @@ fn close(sink: &Held) -> Result<(), TransportError> {
     closed.map_err(|error| failed(error, None))
 }
 
-struct LoadedSource(Worker<(), Result<Option<Bytes>, TransportError>>);
+struct LoadedSource {
+    worker: Worker<(), Result<Option<Bytes>, TransportError>>,
+    source: Arc<Held>,
+}
+
+impl Drop for LoadedSource {
+    /// Nobody waits for a frame any more.
+    fn drop(&mut self) {
+        if self.worker.is_asked() {
+            self.source.stop(self.source.table.stop_source);
+        }
+    }
+}
 
 #[async_trait]
 impl FrameSource for LoadedSource {
     async fn receive(&mut self) -> Result<Option<Bytes>, TransportError> {
         // A frame that nobody waited for in the end is the next one.
-        if !self.0.is_asked() {
-            self.0.ask(());
+        if !self.worker.is_asked() {
+            self.worker.ask(());
         }
-        self.0.answer().await?
+        self.worker.answer().await?
     }
 }
 
 fn receive(source: &Held) -> Result<Option<Bytes>, TransportError> {
-    let mut frame = Written::default();
-    let to_frame = frame.writer();
-    // SAFETY: the source is of this table, and the writers live for the call.
-    let received = source.wait(&"receive", |table, source, error| unsafe {
-        (table.receive)(source, &to_frame, error)
+    let (received, frame) = written_bytes(|frame| {
+        // SAFETY: the source is of this table, and the writers live for the call.
+        source.wait(&"receive", |table, source, error| unsafe {
+            (table.receive)(source, frame, error)
+        })
     });
     match received {
-        Ok(()) => Ok(Some(frame.0.into())),
+        Ok(()) => {
+            let lied = |problem| broken(source.lied("receive", problem));
+            Ok(Some(frame.bytes().map_err(lied)?.into()))
+        }
         Err(CallError::Closed { .. }) => Ok(None),
         Err(error) => Err(failed(error, None)),
     }
@@ -279,15 +364,17 @@ fn broken(error: CallError) -> TransportError {
 fn failed(error: CallError, action: Option<&'static str>) -> TransportError {
     let (name, problem) = match &error {
         CallError::Closed { .. } => return TransportError::Closed,
-        CallError::Refused { name, problem, .. } => (name, problem),
+        CallError::Refused { name, problem, .. } | CallError::Failed { name, problem, .. } => {
+            (name, problem)
+        }
         _ => return broken(error),
     };
-    match (serde_json::from_str::<LinkRefused>(problem), action) {
-        (Ok(refused), action) => refused.error(action.unwrap_or(CONNECT)),
-        (Err(_), Some(action)) => {
+    match (serde_json::from_str::<LinkRefused>(problem), action, &error) {
+        (Ok(refused), action, _) => refused.error(action.unwrap_or(CONNECT)),
+        (Err(_), Some(action), CallError::Refused { .. }) => {
             TransportError::Address { action, address: name.clone(), problem: problem.clone() }
         }
-        (Err(_), None) => broken(error),
+        _ => broken(error),
     }
 }
 

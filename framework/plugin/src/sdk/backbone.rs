@@ -10,14 +10,12 @@ use mobillm_core::backbone::{
 use ndarray::ArrayView2;
 
 use super::list::Exports;
-use super::thunk::{
-    Ending, context, guard, hand_over, release, twin, write_diagnostics, write_json,
-};
+use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
 use crate::abi::{
-    DLTensor, MOBILLM_OK, MobillmBackbone, MobillmComponent, MobillmStatus, MobillmTapSink,
+    MOBILLM_OK, MobillmBackbone, MobillmComponent, MobillmStatus, MobillmTapSink, MobillmTensor,
     MobillmText, MobillmWriter,
 };
-use crate::info::Info;
+use crate::context::Info;
 use crate::layout::list;
 use crate::tap;
 use crate::tensors::{Lent, view};
@@ -52,7 +50,7 @@ unsafe extern "C" fn check<E: Exports>(
         guard(error, || {
             let config = twin(E::components().backbones, tag, options)?;
             let Info(info) = context(known)?;
-            write_diagnostics(diagnostics, &config.check(&info))
+            write_json(diagnostics, &config.check(&info))
         })
     }
 }
@@ -94,8 +92,8 @@ unsafe extern "C" fn info(
 
 unsafe extern "C" fn forward(
     instance: *mut c_void,
-    ids: *const DLTensor,
-    segments: *const DLTensor,
+    ids: *const MobillmTensor,
+    segments: *const MobillmTensor,
     lengths: *const usize,
     sink: *const MobillmTapSink,
     error: *const MobillmWriter,
@@ -117,8 +115,8 @@ unsafe extern "C" fn forward(
 /// # Safety
 /// The tensors are what they say, and there is a length for each sample.
 unsafe fn batch(
-    ids: *const DLTensor,
-    segments: *const DLTensor,
+    ids: *const MobillmTensor,
+    segments: *const MobillmTensor,
     lengths: *const usize,
 ) -> Result<TokenBatch, Ending> {
     // SAFETY: as the caller promises.
@@ -151,7 +149,9 @@ impl HostSink<'_> {
     /// Takes `scores`, `[batch, outputs]`.
     fn own_prediction(&mut self, scores: ArrayView2<'_, f32>) -> Result<(), BoxError> {
         let scores = scores.as_standard_layout();
-        let lent = Lent::of(scores.as_slice().unwrap_or_default(), scores.dim().into());
+        #[expect(clippy::expect_used, reason = "the standard layout is contiguous")]
+        let values = scores.as_slice().expect("the standard layout is contiguous");
+        let lent = Lent::of(values, scores.dim().into());
         // SAFETY: as the ABI says, the sink takes scores that are lent for the call.
         took(unsafe { (self.0.own_prediction)(self.0.context, &lent.tensor()) })
     }

@@ -8,26 +8,37 @@ use serde::Serialize;
 
 use super::backbone::BackboneDoor;
 use super::list::{Exports, Maker};
+use super::log::keep;
 use super::privacy::PrivacyPolicyDoor;
 use super::quantizer::QuantizerDoor;
 use super::selector::SelectorDoor;
 use super::side_network::SideNetworkDoor;
-use super::thunk::{guard, write_json};
+use super::thunk::{Ending, guard, write_json};
 use crate::abi::{
-    MINOR, MOBILLM_OK, MOBILLM_SLOT_BACKBONE, MOBILLM_SLOT_PRIVACY_POLICY, MOBILLM_SLOT_QUANTIZER,
+    MINOR, MOBILLM_SLOT_BACKBONE, MOBILLM_SLOT_PRIVACY_POLICY, MOBILLM_SLOT_QUANTIZER,
     MOBILLM_SLOT_SELECTOR, MOBILLM_SLOT_SIDE_NETWORK, MobillmHost, MobillmSlot, MobillmStatus,
     MobillmWriter,
 };
+use crate::layout::one;
 
 /// The compiler of this library.
 pub const BUILT_BY: &str = env!("MOBILLM_RUSTC");
 
-/// There is nothing to start.
+/// Keeps the host, for [`log`](super::log()).
 ///
 /// # Safety
-/// None is needed; it has the type that the header asks for.
-pub unsafe extern "C" fn start(_: *const MobillmHost, _: *const MobillmWriter) -> MobillmStatus {
-    MOBILLM_OK
+/// The host is null or lives for ever; the writer is the host's, lent for the call.
+pub unsafe extern "C" fn start(
+    host: *const MobillmHost,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            keep(one("host", host).map_err(Ending::Refused)?);
+            Ok(())
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -40,8 +51,11 @@ struct Component {
 /// Writes what `E` has.
 ///
 /// # Safety
-/// The writer is the host's, lent for the call.
-pub unsafe extern "C" fn components<E: Exports>(out: *const MobillmWriter) -> MobillmStatus {
+/// The writers are the host's, lent for the call.
+pub unsafe extern "C" fn components<E: Exports>(
+    out: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
     fn list<C: ?Sized>(slot: Slot, makers: Vec<Maker<C>>) -> impl Iterator<Item = Component> {
         makers.into_iter().map(move |maker| Component {
             slot,
@@ -65,15 +79,15 @@ pub unsafe extern "C" fn components<E: Exports>(out: *const MobillmWriter) -> Mo
         // SAFETY: as the caller promises.
         unsafe { write_json(out, &all) }
     };
-    // SAFETY: without a writer nothing is written.
-    unsafe { guard(std::ptr::null(), work) }
+    // SAFETY: as the caller promises.
+    unsafe { guard(error, work) }
 }
 
 /// The table of a slot.
 ///
 /// # Safety
 /// None is needed; it has the type that the header asks for.
-pub unsafe extern "C" fn interface<E: Exports>(slot: MobillmSlot, min_minor: u32) -> *const c_void {
+pub unsafe extern "C" fn table<E: Exports>(slot: MobillmSlot, min_minor: u32) -> *const c_void {
     if min_minor > MINOR {
         return std::ptr::null();
     }

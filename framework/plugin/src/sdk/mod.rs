@@ -7,6 +7,7 @@
 mod backbone;
 mod door;
 mod list;
+mod log;
 mod privacy;
 mod quantizer;
 mod selector;
@@ -16,13 +17,17 @@ mod thunk;
 mod transport;
 
 #[doc(hidden)]
-pub use door::{BUILT_BY, components, interface, start};
+pub use door::{BUILT_BY, components, start, table};
 pub use list::{Components, Exports, Maker, Twin};
+pub use log::{Level, log};
 
 /// Makes the door of a library: the function that a host looks for, and all that it leads to.
 ///
 /// Name the config twins, slot by slot: `backbones`, `selectors`, `privacy_policies`, `quantizers`, `transports`,
 /// `side_networks`; leave out what there is none of. Transports need the feature `transport` of this crate.
+///
+/// A program has one such door. A crate that may be linked in as well puts the macro behind a feature of its own,
+/// on by default, as `examples/plugins/rust` does: who links it in leaves that out.
 ///
 /// ```
 /// use mobillm_quantizers::{Fp16Config, Nf4Config};
@@ -68,19 +73,24 @@ macro_rules! door {
         $(#[$attribute:meta])* $visibility:vis fn $door:ident;
         $($slot:ident: [$($component:ty),* $(,)?]),* $(,)?
     ) => {
-        /// What this library has.
-        struct MobillmExports;
-
-        impl $crate::sdk::Exports for MobillmExports {
-            fn components() -> $crate::sdk::Components {
-                let mut components = $crate::sdk::Components::default();
-                $(components.$slot.extend([$($crate::sdk::Maker::of::<$component>()),*]);)*
-                components
-            }
-        }
+        const _: () = assert!(
+            cfg!(panic = "unwind"),
+            "a plugin is built with panic = \"unwind\": one that aborts ends the program that loads it"
+        );
 
         $(#[$attribute])*
         $visibility unsafe extern "C" fn $door() -> *const $crate::abi::MobillmPlugin {
+            /// What this library has.
+            struct MobillmExports;
+
+            impl $crate::sdk::Exports for MobillmExports {
+                fn components() -> $crate::sdk::Components {
+                    let mut components = $crate::sdk::Components::default();
+                    $(components.$slot.extend([$($crate::sdk::Maker::of::<$component>()),*]);)*
+                    components
+                }
+            }
+
             static DOOR: $crate::abi::MobillmPlugin = $crate::abi::MobillmPlugin {
                 magic: $crate::abi::MAGIC,
                 major: $crate::abi::MAJOR,
@@ -91,7 +101,7 @@ macro_rules! door {
                 built_by: $crate::abi::MobillmText::of($crate::sdk::BUILT_BY),
                 start: $crate::sdk::start,
                 components: $crate::sdk::components::<MobillmExports>,
-                interface: $crate::sdk::interface::<MobillmExports>,
+                table: $crate::sdk::table::<MobillmExports>,
             };
             &DOOR
         }

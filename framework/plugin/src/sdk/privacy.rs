@@ -5,18 +5,18 @@ use std::marker::PhantomData;
 
 use mobillm_core::activations::SelectedMut;
 use mobillm_core::privacy::{PolicyError, PrivacyPolicy, Purpose, ReleaseContext, Supervision};
-use mobillm_core::sample::{Objective, SampleId, Truth};
+use mobillm_core::sample::{SampleId, Truth};
 
 use super::list::Exports;
-use super::thunk::{
-    Ending, context, guard, hand_over, release, twin, write_diagnostics, write_json,
-};
+use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
 use crate::abi::{
-    DLTensor, MOBILLM_OK, MobillmComponent, MobillmLayout, MobillmPrivacyPolicy, MobillmStatus,
-    MobillmSupervision, MobillmSupervisionSink, MobillmText, MobillmWriter,
+    MOBILLM_OK, MOBILLM_PREDICT, MOBILLM_TRAIN, MobillmComponent, MobillmLayout,
+    MobillmPrivacyPolicy, MobillmStatus, MobillmSupervision, MobillmSupervisionSink, MobillmTensor,
+    MobillmText, MobillmWriter,
 };
+use crate::context::Task;
 use crate::layout::list;
-use crate::tensors::{view, view_mut};
+use crate::tensors::{elements, elements_mut};
 use crate::{layout, supervision};
 
 type Instance = Box<dyn PrivacyPolicy>;
@@ -50,7 +50,8 @@ unsafe extern "C" fn check<E: Exports>(
     unsafe {
         guard(error, || {
             let config = twin(E::components().privacy_policies, tag, options)?;
-            write_diagnostics(diagnostics, &config.check(&context::<Objective>(known)?))
+            let Task(objective) = context(known)?;
+            write_json(diagnostics, &config.check(&objective))
         })
     }
 }
@@ -66,7 +67,8 @@ unsafe extern "C" fn build<E: Exports>(
     unsafe {
         guard(error, || {
             let config = twin(E::components().privacy_policies, tag, options)?;
-            let built: Instance = config.build(&context::<Objective>(known)?);
+            let Task(objective) = context(known)?;
+            let built: Instance = config.build(&objective);
             hand_over(built, instance);
             Ok(())
         })
@@ -102,21 +104,24 @@ unsafe extern "C" fn activations(
     layer: usize,
     layout: *const MobillmLayout,
     samples: *const u64,
-    predicts: bool,
-    rows: *const DLTensor,
+    purpose: u32,
+    rows: *const MobillmTensor,
     error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as above; layout, names and rows are what they say, and lent for the call.
     unsafe {
         guard(error, || {
-            let mut rows = view_mut::<f32, 2>(rows).map_err(Ending::Refused)?;
-            let (count, hidden) = rows.dim();
+            let (values, [count, hidden]) =
+                elements_mut::<f32, 2>(rows).map_err(Ending::Refused)?;
             let layout = layout::read(layout, count).map_err(Ending::Refused)?;
             let names = list("names of the samples", samples, layout.samples());
             let names = names.map_err(Ending::Refused)?.iter().copied().map(SampleId);
-            let purpose = if predicts { Purpose::Predict } else { Purpose::Train };
+            let purpose = match purpose {
+                MOBILLM_TRAIN => Purpose::Train,
+                MOBILLM_PREDICT => Purpose::Predict,
+                other => return Err(Ending::Refused(format!("there is no purpose {other}"))),
+            };
             let context = ReleaseContext { samples: &names.collect::<Vec<_>>(), purpose };
-            let values = rows.as_slice_mut().unwrap_or_default();
             let selected = SelectedMut::new(layer, &layout, hidden, values);
             let mut selected = selected.map_err(|error| Ending::Refused(error.to_string()))?;
             policy(instance).activations(&context, &mut selected).map_err(ending)
@@ -128,7 +133,7 @@ unsafe extern "C" fn supervise(
     instance: *mut c_void,
     sample: u64,
     truth: *const MobillmSupervision,
-    own: *const DLTensor,
+    own: *const MobillmTensor,
     sink: *const MobillmSupervisionSink,
     error: *const MobillmWriter,
 ) -> MobillmStatus {
@@ -140,8 +145,7 @@ unsafe extern "C" fn supervise(
                 Supervision::Value(value) => Truth::Value(value),
                 other => return Err(Ending::Refused(format!("{other:?} is no truth"))),
             };
-            let own = view::<f32, 1>(own).map_err(Ending::Refused)?;
-            let own = own.to_slice().unwrap_or_default();
+            let (own, [_]) = elements::<f32, 1>(own).map_err(Ending::Refused)?;
             let told = policy(instance).supervise(SampleId(sample), truth, own).map_err(ending)?;
             let Some(told) = told else { return Ok(()) };
             let sink =
@@ -159,17 +163,20 @@ unsafe extern "C" fn supervise(
 
 unsafe extern "C" fn combine(
     instance: *mut c_void,
-    own: *const DLTensor,
-    side: *const DLTensor,
+    own: *const MobillmTensor,
+    side: *const MobillmTensor,
+    error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as above.
     unsafe {
-        guard(std::ptr::null(), || {
-            let own = view::<f32, 1>(own).map_err(Ending::Refused)?;
-            let mut side = view_mut::<f32, 1>(side).map_err(Ending::Refused)?;
-            let (own, side) = (own.to_slice(), side.as_slice_mut());
-            policy(instance).combine(own.unwrap_or_default(), side.unwrap_or_default());
-            Ok(())
+        guard(error, || {
+            let (own, [outputs]) = elements::<f32, 1>(own).map_err(Ending::Refused)?;
+            let (side, [others]) = elements_mut::<f32, 1>(side).map_err(Ending::Refused)?;
+            if outputs != others {
+                let problem = format!("{others} outputs for an own prediction of {outputs}");
+                return Err(Ending::Refused(problem));
+            }
+            policy(instance).combine(own, side).map_err(ending)
         })
     }
 }

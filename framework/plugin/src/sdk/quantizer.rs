@@ -8,12 +8,12 @@ use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer};
 use serde::Deserialize;
 
 use super::list::Exports;
-use super::thunk::{Ending, context, guard, hand_over, release, twin, write_diagnostics};
+use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
 use crate::abi::{
-    DLTensor, MobillmBuffer, MobillmBytes, MobillmComponent, MobillmPayloadFormat,
-    MobillmQuantizer, MobillmStatus, MobillmText, MobillmWriter,
+    MobillmBuffer, MobillmBytes, MobillmComponent, MobillmPayloadFormat, MobillmQuantizer,
+    MobillmStatus, MobillmTensor, MobillmText, MobillmWriter,
 };
-use crate::tensors::{view, view_mut};
+use crate::tensors::{elements, elements_mut, view};
 use crate::value::ValueRefused;
 
 type Instance = Box<dyn Quantizer>;
@@ -54,7 +54,7 @@ unsafe extern "C" fn check<E: Exports>(
         guard(error, || {
             let config = twin(E::components().quantizers, tag, options)?;
             let Context { hidden } = context(known)?;
-            write_diagnostics(diagnostics, &config.check(hidden))
+            write_json(diagnostics, &config.check(hidden))
         })
     }
 }
@@ -91,10 +91,11 @@ fn ending(error: &QuantizeError) -> Ending {
 unsafe extern "C" fn format(
     instance: *mut c_void,
     format: *mut MobillmPayloadFormat,
+    error: *const MobillmWriter,
 ) -> MobillmStatus {
-    // SAFETY: as the ABI says, the instance is of `build`, and the format is lent for the call.
+    // SAFETY: as the ABI says, the instance is of `build`, and format and writer are lent for the call.
     unsafe {
-        guard(std::ptr::null(), || {
+        guard(error, || {
             let is = quantizer(instance).format();
             let (name, version, flags, block) = (is.name, is.version, is.flags, is.block);
             format.write(MobillmPayloadFormat { name, version, flags, block });
@@ -107,10 +108,11 @@ unsafe extern "C" fn row_bytes(
     instance: *mut c_void,
     hidden: usize,
     bytes: *mut usize,
+    error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as above.
     unsafe {
-        guard(std::ptr::null(), || {
+        guard(error, || {
             bytes.write(quantizer(instance).row_bytes(hidden));
             Ok(())
         })
@@ -119,15 +121,15 @@ unsafe extern "C" fn row_bytes(
 
 unsafe extern "C" fn error_bound(
     instance: *mut c_void,
-    row: *const DLTensor,
-    bound: *const DLTensor,
+    row: *const MobillmTensor,
+    bound: *const MobillmTensor,
+    error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as the ABI says, the tensors are what they say and are lent for the call.
     unsafe {
-        guard(std::ptr::null(), || {
-            let row = view::<f32, 1>(row).map_err(Ending::Refused)?;
-            let mut out = view_mut::<f32, 1>(bound).map_err(Ending::Refused)?;
-            let row = row.to_slice().unwrap_or_default();
+        guard(error, || {
+            let (row, [_]) = elements::<f32, 1>(row).map_err(Ending::Refused)?;
+            let (out, [_]) = elements_mut::<f32, 1>(bound).map_err(Ending::Refused)?;
             let bound = quantizer(instance).error_bound(row);
             if bound.len() != out.len() {
                 return Err(Ending::Failed(format!(
@@ -136,7 +138,7 @@ unsafe extern "C" fn error_bound(
                     out.len()
                 )));
             }
-            out.iter_mut().zip(bound).for_each(|(out, bound)| *out = bound);
+            out.copy_from_slice(&bound);
             Ok(())
         })
     }
@@ -144,7 +146,7 @@ unsafe extern "C" fn error_bound(
 
 unsafe extern "C" fn encode(
     instance: *mut c_void,
-    rows: *const DLTensor,
+    rows: *const MobillmTensor,
     out: MobillmBuffer,
     error: *const MobillmWriter,
 ) -> MobillmStatus {
@@ -152,8 +154,9 @@ unsafe extern "C" fn encode(
     unsafe {
         guard(error, || {
             let rows = view::<f32, 2>(rows).map_err(Ending::Refused)?;
+            let out = out.read().map_err(Ending::Refused)?;
             quantizer(instance)
-                .encode_rows(ClearedRows::crossed(rows), out.read())
+                .encode_rows(ClearedRows::crossed(rows), out)
                 .map_err(|error| ending(&error))
         })
     }
@@ -162,19 +165,17 @@ unsafe extern "C" fn encode(
 unsafe extern "C" fn decode(
     instance: *mut c_void,
     bytes: MobillmBytes,
-    rows: *const DLTensor,
+    rows: *const MobillmTensor,
     error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as above.
     unsafe {
         guard(error, || {
-            let mut out = view_mut::<f32, 2>(rows).map_err(Ending::Refused)?;
+            let (out, [rows, hidden]) = elements_mut::<f32, 2>(rows).map_err(Ending::Refused)?;
             let quantizer = quantizer(instance);
-            let (rows, hidden) = out.dim();
-            let (format, bytes) = (quantizer.format(), bytes.read());
+            let (format, bytes) = (quantizer.format(), bytes.read().map_err(Ending::Refused)?);
             let row_bytes = quantizer.row_bytes(hidden);
             let payload = Payload { format, rows, hidden, row_bytes, bytes };
-            let Some(out) = out.as_slice_mut() else { return Ok(()) };
             quantizer.decode_rows(&payload, out).map_err(|error| ending(&error))
         })
     }

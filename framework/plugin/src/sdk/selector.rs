@@ -6,14 +6,12 @@ use std::marker::PhantomData;
 use mobillm_core::selector::{Selector, SelectorError};
 
 use super::list::Exports;
-use super::thunk::{
-    Ending, context, guard, hand_over, release, twin, write_diagnostics, write_json,
-};
+use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
 use crate::abi::{
     MOBILLM_OK, MobillmComponent, MobillmSelection, MobillmSelector, MobillmStatus, MobillmTap,
     MobillmText, MobillmWriter,
 };
-use crate::info::Info;
+use crate::context::Info;
 use crate::tensors::Lent;
 use crate::{layout, tap};
 
@@ -52,7 +50,7 @@ unsafe extern "C" fn check<E: Exports>(
         guard(error, || {
             let config = twin(E::components().selectors, tag, options)?;
             let Info(info) = context(known)?;
-            write_diagnostics(diagnostics, &config.check(&info))
+            write_json(diagnostics, &config.check(&info))
         })
     }
 }
@@ -102,14 +100,15 @@ unsafe extern "C" fn rows(
     instance: *mut c_void,
     tokens: usize,
     rows: *mut usize,
-    fixed: *mut bool,
+    fixed: *mut u32,
+    error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as above; both places are lent for the call.
     unsafe {
-        guard(std::ptr::null(), || {
+        guard(error, || {
             let Instance { selector, .. } = selector(instance);
             rows.write(selector.rows(tokens));
-            fixed.write(selector.is_fixed());
+            fixed.write(selector.is_fixed().into());
             Ok(())
         })
     }

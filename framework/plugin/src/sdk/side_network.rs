@@ -7,20 +7,19 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use mobillm_core::activations::ActivationBatch;
-use mobillm_core::side_network::{SideNetwork, SideNetworkContext, SideNetworkError};
+use mobillm_core::side_network::{SideNetwork, SideNetworkError};
 
 use super::list::Exports;
-use super::thunk::{
-    Ending, context, guard, hand_over, release, twin, write_diagnostics, write_json,
-};
+use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
 use crate::abi::{
-    DLTensor, MobillmBytes, MobillmComponent, MobillmLayout, MobillmSideNetwork, MobillmStatus,
-    MobillmSupervision, MobillmText, MobillmWriter,
+    MobillmBytes, MobillmComponent, MobillmLayout, MobillmSideNetwork, MobillmStatus,
+    MobillmSupervision, MobillmTensor, MobillmText, MobillmWriter,
 };
+use crate::context::Training;
 use crate::layout::{self, list};
 use crate::refusal::Diverged;
 use crate::supervision;
-use crate::tensors::{view, view_mut};
+use crate::tensors::{elements_mut, view};
 use crate::text::write;
 
 type Instance = Box<dyn SideNetwork>;
@@ -57,7 +56,8 @@ unsafe extern "C" fn check<E: Exports>(
     unsafe {
         guard(error, || {
             let config = twin(E::components().side_networks, tag, options)?;
-            write_diagnostics(diagnostics, &config.check(&context::<SideNetworkContext>(known)?))
+            let Training(known) = context(known)?;
+            write_json(diagnostics, &config.check(&known))
         })
     }
 }
@@ -73,8 +73,8 @@ unsafe extern "C" fn build<E: Exports>(
     unsafe {
         guard(error, || {
             let config = twin(E::components().side_networks, tag, options)?;
-            let built = config.build(&context::<SideNetworkContext>(known)?);
-            let built: Instance = built.map_err(Ending::failed)?;
+            let Training(known) = context(known)?;
+            let built: Instance = config.build(&known).map_err(Ending::failed)?;
             hand_over(built, instance);
             Ok(())
         })
@@ -92,7 +92,8 @@ unsafe extern "C" fn load<E: Exports>(
     unsafe {
         guard(error, || {
             let config = twin(E::components().side_networks, tag, options)?;
-            let loaded: Instance = config.load(adapter.read()).map_err(of_file)?;
+            let adapter = adapter.read().map_err(Ending::Refused)?;
+            let loaded: Instance = config.load(adapter).map_err(of_file)?;
             hand_over(loaded, instance);
             Ok(())
         })
@@ -132,7 +133,7 @@ fn of_batch(error: SideNetworkError) -> Ending {
 /// Layout and taps are what they say, and lent for the call.
 unsafe fn batch(
     layout: *const MobillmLayout,
-    taps: *const DLTensor,
+    taps: *const MobillmTensor,
     count: usize,
 ) -> Result<ActivationBatch, String> {
     // SAFETY: as the caller promises.
@@ -166,7 +167,7 @@ unsafe extern "C" fn info(
 unsafe extern "C" fn train_step(
     instance: *mut c_void,
     layout: *const MobillmLayout,
-    taps: *const DLTensor,
+    taps: *const MobillmTensor,
     count: usize,
     targets: *const MobillmSupervision,
     report: *const MobillmWriter,
@@ -190,22 +191,22 @@ unsafe extern "C" fn train_step(
 unsafe extern "C" fn predict(
     instance: *mut c_void,
     layout: *const MobillmLayout,
-    taps: *const DLTensor,
+    taps: *const MobillmTensor,
     count: usize,
-    scores: *const DLTensor,
+    scores: *const MobillmTensor,
     error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as above; nobody else looks at the scores.
     unsafe {
         guard(error, || {
             let batch = batch(layout, taps, count).map_err(Ending::Refused)?;
-            let mut scores = view_mut::<f32, 2>(scores).map_err(Ending::Refused)?;
+            let (scores, shape) = elements_mut::<f32, 2>(scores).map_err(Ending::Refused)?;
             let predicted = network(instance).predict(&batch).map_err(of_batch)?;
-            if predicted.dim() != scores.dim() {
-                let (got, expected) = (predicted.dim(), scores.dim());
-                return Err(Ending::Failed(format!("scores of {got:?}, expected {expected:?}")));
+            if predicted.shape() != shape {
+                let got = predicted.shape();
+                return Err(Ending::Failed(format!("scores of {got:?}, expected {shape:?}")));
             }
-            scores.assign(&predicted);
+            scores.iter_mut().zip(&predicted).for_each(|(score, &predicted)| *score = predicted);
             Ok(())
         })
     }
@@ -219,8 +220,7 @@ unsafe extern "C" fn adapter(
     // SAFETY: as above.
     unsafe {
         guard(error, || {
-            write(out, &network(instance).adapter().map_err(of_file)?);
-            Ok(())
+            write(out, &network(instance).adapter().map_err(of_file)?).map_err(Ending::Failed)
         })
     }
 }
@@ -233,8 +233,7 @@ unsafe extern "C" fn checkpoint(
     // SAFETY: as above.
     unsafe {
         guard(error, || {
-            write(out, &network(instance).checkpoint().map_err(of_file)?);
-            Ok(())
+            write(out, &network(instance).checkpoint().map_err(of_file)?).map_err(Ending::Failed)
         })
     }
 }
@@ -245,5 +244,10 @@ unsafe extern "C" fn restore(
     error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as above; the bytes are lent for the call.
-    unsafe { guard(error, || network(instance).restore(checkpoint.read()).map_err(of_file)) }
+    unsafe {
+        guard(error, || {
+            let checkpoint = checkpoint.read().map_err(Ending::Refused)?;
+            network(instance).restore(checkpoint).map_err(of_file)
+        })
+    }
 }

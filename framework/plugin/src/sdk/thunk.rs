@@ -4,11 +4,11 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mobillm_core::diagnostic::Diagnostic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::list::Maker;
+use super::log::{Level, log};
 use crate::abi::{
     MOBILLM_FAILED, MOBILLM_OK, MOBILLM_PANICKED, MOBILLM_REFUSED, MobillmStatus, MobillmText,
     MobillmWriter,
@@ -46,18 +46,21 @@ pub(crate) unsafe fn guard(
         Ok(Err(Ending::Failed(problem))) => (MOBILLM_FAILED, problem),
         #[cfg(feature = "transport")]
         Ok(Err(Ending::Closed)) => return crate::abi::MOBILLM_CLOSED,
-        Err(panic) => (MOBILLM_PANICKED, said(&*panic)),
+        Err(panic) => (MOBILLM_PANICKED, said(panic)),
     };
+    // A reason that the host does not take is no other one.
     // SAFETY: as the caller promises.
-    unsafe { write(error, problem.as_bytes()) };
+    drop(unsafe { write(error, problem.as_bytes()) });
     status
 }
 
-/// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> String {
+/// What a panic said. It is not dropped: that may panic too, and out here nothing would catch it.
+fn said(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("it said nothing").to_owned()
+    let text = text.unwrap_or("it said nothing").to_owned();
+    std::mem::forget(panic);
+    text
 }
 
 /// The config twin that `tag` and `options` ask for.
@@ -97,20 +100,7 @@ pub(crate) unsafe fn write_json(
 ) -> Result<(), Ending> {
     let text = serde_json::to_vec(value).map_err(Ending::failed)?;
     // SAFETY: as the caller promises.
-    unsafe { write(writer, &text) };
-    Ok(())
-}
-
-/// Writes what is wrong with a config.
-///
-/// # Safety
-/// As for [`write_json`].
-pub(crate) unsafe fn write_diagnostics(
-    writer: *const MobillmWriter,
-    found: &[Diagnostic],
-) -> Result<(), Ending> {
-    // SAFETY: as the caller promises.
-    unsafe { write_json(writer, found) }
+    unsafe { write(writer, &text) }.map_err(Ending::Failed)
 }
 
 /// Hands `thing` over as an instance.
@@ -122,12 +112,15 @@ pub(crate) unsafe fn hand_over<T>(thing: T, instance: *mut *mut c_void) {
     unsafe { instance.write(Box::into_raw(Box::new(thing)).cast()) };
 }
 
-/// Takes an instance back. A panic of its `drop` ends here, and what it held is lost.
+/// Takes an instance back. A panic of its `drop` ends here and is told to the user, and what it held is lost.
 ///
 /// # Safety
 /// The instance is of [`hand_over`] with the same type, and is not used again.
 pub(crate) unsafe extern "C" fn release<T>(instance: *mut c_void) {
     // SAFETY: as the caller promises.
     let drop_it = || drop(unsafe { Box::from_raw(instance.cast::<T>()) });
-    drop(catch_unwind(AssertUnwindSafe(drop_it)));
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(drop_it)) {
+        let line = format!("an instance panicked when it was released: {}", said(panic));
+        log(Level::Error, &line);
+    }
 }

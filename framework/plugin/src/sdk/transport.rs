@@ -8,27 +8,73 @@
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use mobillm_core::transport::{
     FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportError,
 };
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 
 use super::list::Exports;
-use super::thunk::{Ending, guard, hand_over, release, twin, write_diagnostics};
+use super::thunk::{Ending, guard, hand_over, release, twin, write_json};
 use crate::abi::{
-    MobillmBytes, MobillmComponent, MobillmLink, MobillmStatus, MobillmText, MobillmTransport,
-    MobillmWriter,
+    MOBILLM_BULK, MOBILLM_CONTROL, MobillmBytes, MobillmComponent, MobillmLink, MobillmStatus,
+    MobillmText, MobillmTransport, MobillmWriter,
 };
+use crate::context::{Cost, LinkInfo};
 use crate::refusal::LinkRefused;
 use crate::text::write;
 
 type Instance = Box<dyn Transport>;
-type Listening = Box<dyn Listener>;
-type Sink = Box<dyn FrameSink>;
-type Source = Box<dyn FrameSource>;
+type Listening = Waiting<Box<dyn Listener>>;
+type Sink = Waiting<Box<dyn FrameSink>>;
+type Source = Waiting<Box<dyn FrameSource>>;
+
+/// Something whose calls wait, and can be stopped.
+struct Waiting<T> {
+    /// Calls come one at a time, so nobody ever waits here; a stop passes by.
+    half: Mutex<T>,
+    /// Closed once it is stopped.
+    stopped: Semaphore,
+}
+
+impl<T> Waiting<T> {
+    fn new(half: T) -> Self {
+        Self { half: Mutex::new(half), stopped: Semaphore::new(0) }
+    }
+
+    /// What `work` comes to, unless it is stopped.
+    fn wait<R>(&self, work: impl AsyncFnOnce(&mut T) -> Result<R, Ending>) -> Result<R, Ending> {
+        let mut half = self.half.lock().unwrap_or_else(PoisonError::into_inner);
+        let _inside = runtime()?.enter();
+        runtime()?.block_on(async {
+            tokio::select! {
+                biased;
+                // There is never a permit.
+                _ = self.stopped.acquire() => Err(Ending::Closed),
+                done = work(&mut half) => done,
+            }
+        })
+    }
+}
+
+/// Stops what waits, now and later.
+///
+/// # Safety
+/// The half was handed over as a `Waiting<T>`.
+unsafe extern "C" fn stop<T>(half: *mut c_void) {
+    // SAFETY: as the caller promises; a shared reference is all that the waiting call has, too.
+    unsafe { waiting::<T>(half) }.stopped.close();
+}
+
+/// # Safety
+/// The half was handed over as a `Waiting<T>`, and is not released before `'a` ends.
+unsafe fn waiting<'a, T>(half: *mut c_void) -> &'a Waiting<T> {
+    // SAFETY: as the caller promises.
+    unsafe { &*half.cast::<Waiting<T>>() }
+}
 
 /// The table of the transports of `E`.
 pub(crate) struct TransportDoor<E>(PhantomData<E>);
@@ -42,13 +88,16 @@ impl<E: Exports> TransportDoor<E> {
             release: release_inside::<Instance>,
         },
         crosses_processes: crosses_processes::<E>,
-        overhead,
+        info,
         connect,
         listen,
         accept,
         send,
         close,
         receive,
+        stop_listener: stop::<Box<dyn Listener>>,
+        stop_sink: stop::<Box<dyn FrameSink>>,
+        stop_source: stop::<Box<dyn FrameSource>>,
         release_listener: release_inside::<Listening>,
         release_sink: release_inside::<Sink>,
         release_source: release_inside::<Source>,
@@ -88,8 +137,9 @@ unsafe extern "C" fn check<E: Exports>(
     // SAFETY: as the ABI says, texts and writers are lent for the call.
     unsafe {
         guard(error, || {
+            let _inside = runtime()?.enter();
             let config = twin(E::components().transports, tag, options)?;
-            write_diagnostics(diagnostics, &config.check())
+            write_json(diagnostics, &config.check())
         })
     }
 }
@@ -104,8 +154,8 @@ unsafe extern "C" fn build<E: Exports>(
     // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
     unsafe {
         guard(error, || {
-            let config = twin(E::components().transports, tag, options)?;
             let _inside = runtime()?.enter();
+            let config = twin(E::components().transports, tag, options)?;
             let built: Instance = config.build();
             hand_over(built, instance);
             Ok(())
@@ -116,13 +166,15 @@ unsafe extern "C" fn build<E: Exports>(
 unsafe extern "C" fn crosses_processes<E: Exports>(
     tag: MobillmText,
     options: MobillmText,
-    crosses: *mut bool,
+    crosses: *mut u32,
+    error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as above; the answer's place is lent for the call, too.
     unsafe {
-        guard(std::ptr::null(), || {
+        guard(error, || {
+            let _inside = runtime()?.enter();
             let config = twin(E::components().transports, tag, options)?;
-            crosses.write(config.crosses_processes());
+            crosses.write(config.crosses_processes().into());
             Ok(())
         })
     }
@@ -145,12 +197,19 @@ fn ending(error: TransportError) -> Ending {
     }
 }
 
-unsafe extern "C" fn overhead(instance: *mut c_void, bytes: *mut usize) -> MobillmStatus {
-    // SAFETY: as the ABI says, the instance is of `build`, and the number's place is lent for the call.
+unsafe extern "C" fn info(
+    instance: *mut c_void,
+    out: *const MobillmWriter,
+    error: *const MobillmWriter,
+) -> MobillmStatus {
+    // SAFETY: as the ABI says, the instance is of `build`, and the writers are lent for the call.
     unsafe {
-        guard(std::ptr::null(), || {
-            bytes.write(transport(instance).overhead());
-            Ok(())
+        guard(error, || {
+            let _inside = runtime()?.enter();
+            let transport = transport(instance);
+            let (overhead, emulated) = (transport.overhead(), transport.emulated());
+            let info = LinkInfo { overhead, emulated: emulated.map(Cost::from) };
+            write_json(out, &info)
         })
     }
 }
@@ -163,8 +222,8 @@ unsafe fn hand_over_link(link: Link, halves: *mut MobillmLink) {
     let Link { sink, source } = link;
     // SAFETY: as the caller promises.
     unsafe {
-        hand_over::<Sink>(sink, &raw mut (*halves).sink);
-        hand_over::<Source>(source, &raw mut (*halves).source);
+        hand_over::<Sink>(Waiting::new(sink), &raw mut (*halves).sink);
+        hand_over::<Source>(Waiting::new(source), &raw mut (*halves).source);
     }
 }
 
@@ -176,6 +235,7 @@ unsafe extern "C" fn connect(
     // SAFETY: as above; the link's place and the writer are lent for the call, too.
     unsafe {
         guard(error, || {
+            let _inside = runtime()?.enter();
             let connected = runtime()?.block_on(transport(instance).connect());
             hand_over_link(connected.map_err(ending)?, link);
             Ok(())
@@ -192,9 +252,10 @@ unsafe extern "C" fn listen(
     // SAFETY: as above.
     unsafe {
         guard(error, || {
+            let _inside = runtime()?.enter();
             let listening = runtime()?.block_on(transport(instance).listen()).map_err(ending)?;
-            write(address, listening.address().as_bytes());
-            hand_over::<Listening>(listening, listener);
+            write(address, listening.address().as_bytes()).map_err(Ending::Failed)?;
+            hand_over::<Listening>(Waiting::new(listening), listener);
             Ok(())
         })
     }
@@ -209,9 +270,10 @@ unsafe extern "C" fn accept(
     // and the writer are lent for the call.
     unsafe {
         guard(error, || {
-            let listener = &mut *listener.cast::<Listening>();
-            let accepted = runtime()?.block_on(listener.accept());
-            hand_over_link(accepted.map_err(ending)?, link);
+            let listening = waiting::<Box<dyn Listener>>(listener);
+            let accepted =
+                listening.wait(async |listener| listener.accept().await.map_err(ending))?;
+            hand_over_link(accepted, link);
             Ok(())
         })
     }
@@ -220,18 +282,22 @@ unsafe extern "C" fn accept(
 unsafe extern "C" fn send(
     sink: *mut c_void,
     frame: MobillmBytes,
-    bulk: bool,
+    lane: u32,
     error: *const MobillmWriter,
 ) -> MobillmStatus {
     // SAFETY: as the ABI says, the sink is of a link, calls on it come one at a time, and frame and writer are
     // lent for the call.
     unsafe {
         guard(error, || {
-            let sink = &mut *sink.cast::<Sink>();
-            let lane = if bulk { Lane::Bulk } else { Lane::Control };
+            let lane = match lane {
+                MOBILLM_CONTROL => Lane::Control,
+                MOBILLM_BULK => Lane::Bulk,
+                other => return Err(Ending::Refused(format!("there is no lane {other}"))),
+            };
             // A transport may keep a frame for longer than this call.
-            let frame = Bytes::copy_from_slice(frame.read());
-            runtime()?.block_on(sink.send(frame, lane)).map_err(ending)
+            let frame = Bytes::copy_from_slice(frame.read().map_err(Ending::Refused)?);
+            waiting::<Box<dyn FrameSink>>(sink)
+                .wait(async |sink| sink.send(frame, lane).await.map_err(ending))
         })
     }
 }
@@ -240,8 +306,8 @@ unsafe extern "C" fn close(sink: *mut c_void, error: *const MobillmWriter) -> Mo
     // SAFETY: as above.
     unsafe {
         guard(error, || {
-            let sink = &mut *sink.cast::<Sink>();
-            runtime()?.block_on(sink.close()).map_err(ending)
+            waiting::<Box<dyn FrameSink>>(sink)
+                .wait(async |sink| sink.close().await.map_err(ending))
         })
     }
 }
@@ -255,17 +321,15 @@ unsafe extern "C" fn receive(
     // lent for the call.
     unsafe {
         guard(error, || {
-            let source = &mut *source.cast::<Source>();
-            match runtime()?.block_on(source.receive()) {
-                Ok(Some(received)) => {
-                    write(frame, &received);
-                    Ok(())
+            let received = waiting::<Box<dyn FrameSource>>(source).wait(async |source| {
+                match source.receive().await {
+                    Ok(received) => received.ok_or(Ending::Closed),
+                    // The end of a link in order is no error: one that is must not look like it.
+                    Err(TransportError::Closed) => Err(Ending::failed(TransportError::Closed)),
+                    Err(error) => Err(ending(error)),
                 }
-                Ok(None) => Err(Ending::Closed),
-                // The end of a link in order is no error: one that is must not look like it.
-                Err(TransportError::Closed) => Err(Ending::failed(TransportError::Closed)),
-                Err(error) => Err(ending(error)),
-            }
+            })?;
+            write(frame, &received).map_err(Ending::Failed)
         })
     }
 }

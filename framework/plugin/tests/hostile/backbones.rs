@@ -45,7 +45,7 @@ fn a_panic_is_contained() {
     let error = forward(backbone.as_mut()).unwrap_err().to_string();
     names(&error, name, &library, "forward panicked", "the fuse in forward blew");
     let error = forward(backbone.as_mut()).unwrap_err().to_string();
-    names(&error, name, &library, "forward", "an earlier call panicked");
+    names(&error, name, &library, "forward", "forward panicked before");
     let mut sound = build("hostile.panics", json!({ "at": "nothing" })).unwrap();
     assert_eq!(forward(sound.as_mut()).unwrap(), 1);
 }

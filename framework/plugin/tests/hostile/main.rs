@@ -37,14 +37,6 @@ fn names(message: &str, component: &str, library: &str, call: &str, expected: &s
     assert!(message.contains(expected), "{message}\nshould say {expected}");
 }
 
-/// What is told of the fuse in `call`: some calls have no writer for a reason.
-fn reason(call: &str) -> &'static str {
-    match call {
-        "format" | "rows" | "crosses_processes" | "overhead" => "it gave no reason (status 3)",
-        _ => "blew",
-    }
-}
-
 fn info() -> BackboneInfo {
     BackboneInfo {
         architecture: "zeros".to_owned(),

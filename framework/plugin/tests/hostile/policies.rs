@@ -1,6 +1,6 @@
 use mobillm_core::activations::{Layout, Selected};
 use mobillm_core::privacy::{
-    PolicyError, PrivacyPolicy, PrivacyPolicyConfig, Purpose, ReleaseContext, release,
+    PolicyError, PrivacyPolicy, PrivacyPolicyConfig, Purpose, ReleaseContext, combine, release,
     release_supervision,
 };
 use mobillm_core::sample::{SampleId, Truth};
@@ -38,16 +38,15 @@ fn a_panic_is_contained() {
     let error = rows(broken.as_mut()).unwrap_err().to_string();
     names(&error, name, &library, "activations panicked", "the fuse in activations blew");
     let error = label(broken.as_mut()).unwrap_err().to_string();
-    names(&error, name, &library, "supervise", "an earlier call panicked");
+    names(&error, name, &library, "supervise", "activations panicked before");
 
     let mut broken = policy("hostile.panics", json!({ "at": "supervise" }));
     let error = label(broken.as_mut()).unwrap_err().to_string();
     names(&error, name, &library, "supervise panicked", "the fuse in supervise blew");
 
     let broken = policy("hostile.panics", json!({ "at": "combine" }));
-    let mut side = [1.0; 3];
-    broken.combine(&[0.0; 3], &mut side);
-    assert!(side.iter().all(|value| value.is_nan()), "{side:?} is no answer");
+    let error = combine(&*broken, &[0.0; 3], &mut [1.0; 3]).unwrap_err().to_string();
+    names(&error, name, &library, "combine panicked", "the fuse in combine blew");
 }
 
 #[test]
@@ -59,7 +58,7 @@ fn lies_are_told() {
     names(&found, "privacy policy `hostile.info-is-no-json`", &library, "info", expected);
     for (fault, expected) in [
         ("unknown-kind", "77"),
-        ("null-numbers", ""),
+        ("null-numbers", "numbers of the supervision are at 0x0"),
         ("endless-numbers", "18446744073709551615"),
         ("tells-twice", "twice"),
     ] {
@@ -67,9 +66,12 @@ fn lies_are_told() {
         let (error, call) = (error.to_string(), "supervise gave something wrong");
         names(&error, &format!("privacy policy `hostile.{fault}`"), &library, call, expected);
     }
-    // These two are lies that core finds in any policy.
+    // These are lies that core finds in any policy.
     let error = label(policy("hostile.another-kind", json!({})).as_mut()).unwrap_err();
     assert!(error.to_string().contains("it announced supervision"), "{error}");
     let error = rows(policy("hostile.not-finite", json!({})).as_mut()).unwrap_err();
     assert!(matches!(error, PolicyError::NotFinite { layer: 1, row: 0, .. }), "{error}");
+    let silent = policy("hostile.answers-nothing", json!({}));
+    let error = combine(&*silent, &[0.0; 3], &mut [1.0; 3]).unwrap_err();
+    assert!(matches!(error, PolicyError::Answer { output: 0, .. }), "{error}");
 }

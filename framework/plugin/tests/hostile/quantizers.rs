@@ -6,7 +6,7 @@ use mobillm_plugin::watch;
 use serde_json::json;
 
 use crate::libraries::{cleared, config};
-use crate::{in_rust, names, reason};
+use crate::{in_rust, names};
 
 fn panicking(at: &str) -> Box<dyn QuantizerConfig> {
     config("hostile.panics", json!({ "at": at }))
@@ -26,19 +26,17 @@ fn decoding(quantizer: &dyn Quantizer) -> Result<(), String> {
     quantizer.decode_rows(&payload, &mut [0.0; 2]).map_err(|error| error.to_string())
 }
 
-const POISONED: &str = "was not called, because an earlier call panicked";
-
 #[test]
 fn a_panic_before_there_is_an_instance_is_a_finding() {
     let library = in_rust();
     for at in ["check", "build", "format"] {
         let found = panicking(at).check(64);
         let call = format!("{at} panicked");
-        names(&found[0].to_string(), "quantizer `hostile.panics`", &library, &call, reason(at));
+        names(&found[0].to_string(), "quantizer `hostile.panics`", &library, &call, "blew");
     }
     for at in ["build", "format"] {
         let error = encoding(&*panicking(at).build()).unwrap_err();
-        assert!(error.contains(reason(at)), "{error}");
+        assert!(error.contains("blew"), "{error}");
     }
 }
 
@@ -49,15 +47,17 @@ fn a_panic_poisons_the_instance_and_no_other() {
     let quantizer = panicking("encode").build();
     let error = encoding(&*quantizer).unwrap_err();
     names(&error, name, &library, "encode panicked", "the fuse in encode blew");
-    names(&encoding(&*quantizer).unwrap_err(), name, &library, "row_bytes", POISONED);
-    names(&decoding(&*quantizer).unwrap_err(), name, &library, "row_bytes", POISONED);
+    let poisoned = "was not called, because encode panicked before: the fuse in encode blew";
+    names(&encoding(&*quantizer).unwrap_err(), name, &library, "row_bytes", poisoned);
+    names(&decoding(&*quantizer).unwrap_err(), name, &library, "row_bytes", poisoned);
     assert!(quantizer.error_bound(&[1.0])[0].is_nan());
 
     let quantizer = panicking("decode").build();
     assert!(encoding(&*quantizer).is_ok());
     let error = decoding(&*quantizer).unwrap_err();
     names(&error, name, &library, "decode panicked", "the fuse in decode blew");
-    names(&encoding(&*quantizer).unwrap_err(), name, &library, "row_bytes", POISONED);
+    let poisoned = "was not called, because decode panicked before: the fuse in decode blew";
+    names(&encoding(&*quantizer).unwrap_err(), name, &library, "row_bytes", poisoned);
     assert!(encoding(&*panicking("nothing").build()).is_ok());
 }
 
@@ -68,8 +68,16 @@ fn calls_that_cannot_fail_give_what_nothing_passes() {
     assert!(quantizer.error_bound(&[1.0, 2.0]).iter().all(|bound| bound.is_nan()));
     let quantizer = panicking("row_bytes").build();
     assert_eq!(quantizer.row_bytes(2), 0);
-    assert!(encoding(&*quantizer).unwrap_err().contains(POISONED));
+    assert!(encoding(&*quantizer).unwrap_err().contains("row_bytes panicked before"));
     drop(panicking("release").build());
+}
+
+#[test]
+fn a_panic_that_panics_again_when_it_is_dropped_is_one() {
+    let library = in_rust();
+    let error = encoding(&*panicking("encode-twice").build()).unwrap_err();
+    names(&error, "quantizer `hostile.panics`", &library, "encode panicked", "it said nothing");
+    drop(panicking("release-twice").build());
 }
 
 fn in_c(fault: &str) -> Box<dyn QuantizerConfig> {
@@ -105,16 +113,21 @@ fn what_c_says_wrong_is_told() {
 }
 
 #[test]
-fn a_call_that_hangs_is_told() {
+fn calls_that_hang_are_told() {
     in_rust();
     let (tell, told) = mpsc::channel();
     watch(Duration::from_millis(100), move |hang| drop(tell.send(hang))).unwrap();
-    let config: Box<dyn QuantizerConfig> = config("hostile.hangs", json!({}));
-    // It never comes back: the thread ends with the process.
-    std::thread::spawn(move || encoding(&*config.build()));
-    let hang = told.recv_timeout(Duration::from_secs(60)).unwrap();
-    assert!(hang.name.starts_with("quantizer `hostile.hangs` of "), "{hang}");
-    assert!(hang.call == "encode" && hang.waited >= Duration::from_millis(100), "{hang}");
+    for at in ["check", "build", "encode", "release"] {
+        // It never comes back: the thread ends with the process.
+        std::thread::spawn(move || {
+            let config: Box<dyn QuantizerConfig> = config("hostile.hangs", json!({ "at": at }));
+            config.check(64);
+            drop(encoding(&*config.build()));
+        });
+        let hang = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(hang.name.starts_with("quantizer `hostile.hangs` of "), "{hang}");
+        assert!(hang.call == at && hang.waited >= Duration::from_millis(100), "{hang}");
+    }
 }
 
 #[test]

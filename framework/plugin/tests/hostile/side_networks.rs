@@ -8,7 +8,7 @@ use mobillm_core::side_network::{
 use serde_json::json;
 
 use crate::libraries::config;
-use crate::{CLASSES, in_rust, names};
+use crate::{CLASSES, in_c, in_rust, names};
 
 fn panicking(at: &str) -> Box<dyn SideNetworkConfig> {
     config("hostile.panics", json!({ "at": at }))
@@ -63,7 +63,31 @@ fn a_panic_is_contained() {
         blew(&call(network.as_mut(), at).unwrap_err().to_string(), at);
         for poisoned in calls {
             let error = call(network.as_mut(), poisoned).unwrap_err().to_string();
-            assert!(error.contains("an earlier call panicked"), "{error}");
+            assert!(error.contains("panicked before"), "{error}");
         }
     }
+}
+
+#[test]
+fn lies_are_told() {
+    let library = in_c();
+    let of = |fault: &str| -> Box<dyn SideNetworkConfig> {
+        config(&format!("hostile.{fault}"), json!({}))
+    };
+    let lied = |fault: &str, error: SideNetworkError, call: &str, expected: &str| {
+        let call = format!("{call} gave something wrong");
+        let name = format!("side network `hostile.{fault}`");
+        names(&error.to_string(), &name, &library, &call, expected);
+    };
+    for (fault, expected) in [
+        ("endless-engine", "the engine's name has 399 bytes, expected at most 256"),
+        ("endless-classes", "18446744073709551615 outputs, expected at most"),
+    ] {
+        lied(fault, of(fault).build(&context()).err().unwrap(), "info", expected);
+        lied(fault, of(fault).load(b"zeros").err().unwrap(), "info", expected);
+    }
+    let mut network = of("no-report").build(&context()).unwrap();
+    let error = call(network.as_mut(), "train_step").unwrap_err();
+    lied("no-report", error, "train_step", "missing field `loss`");
+    call(network.as_mut(), "predict").unwrap();
 }

@@ -6,6 +6,7 @@ mod backbone;
 mod privacy;
 mod selector;
 mod side_network;
+mod silence;
 mod transport;
 
 use std::sync::Once;

@@ -104,11 +104,16 @@ impl PrivacyPolicy for Mischief {
         }
     }
 
-    fn combine(&self, own: &[f32], side: &mut [f32]) {
+    fn combine(&self, own: &[f32], side: &mut [f32]) -> Result<(), PolicyError> {
         match &*self.0 {
             "panic" => panic("from combine"),
+            "refuse" => {
+                let problem = "no answer today".to_owned();
+                return Err(PolicyError::Refused { policy: "mischief", problem });
+            }
             _ => side.copy_from_slice(own),
         }
+        Ok(())
     }
 }
 
@@ -155,8 +160,9 @@ fn ours_say_the_same_on_either_side() {
                 }
                 let answer = |policy: &dyn PrivacyPolicy| {
                     let mut side = vec![0.7; own.len()];
-                    policy.combine(own, &mut side);
-                    side.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                    let combined =
+                        policy.combine(own, &mut side).map_err(|error| error.to_string());
+                    combined.map(|()| side.into_iter().map(f32::to_bits).collect::<Vec<_>>())
                 };
                 assert_eq!(answer(&*here), answer(&*there), "{tag}, {own:?}");
             }
@@ -215,12 +221,17 @@ fn a_panic_ends_at_the_door() {
     let expected = format!("{NAME}: activations panicked: from activations");
     assert!(panicked.to_string().starts_with(&expected), "{panicked}");
     let later = policy.supervise(SampleId(1), Truth::Class(0), &[0.0; 3]).unwrap_err();
-    let expected = format!("{NAME}: supervise was not called, because an earlier call panicked");
+    let expected = format!(
+        "{NAME}: supervise was not called, because activations panicked before: from activations"
+    );
     assert_eq!(later.to_string(), expected);
 
-    let mut side = [0.5; 3];
-    mischief("panic").combine(&[0.5; 3], &mut side);
-    assert!(side.iter().all(|value| value.is_nan()), "what failed is no answer: {side:?}");
+    let failed = mischief("panic").combine(&[0.5; 3], &mut [0.5; 3]).unwrap_err().to_string();
+    assert!(failed.starts_with(&format!("{NAME}: combine panicked: from combine")), "{failed}");
+    let refused = mischief("refuse").combine(&[0.5; 3], &mut [0.5; 3]).unwrap_err();
+    assert!(
+        matches!(&refused, PolicyError::Refused { problem, .. } if problem == "no answer today")
+    );
 }
 
 #[test]

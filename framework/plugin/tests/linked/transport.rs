@@ -7,7 +7,8 @@ use bytes::Bytes;
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::{Plugin, Slot};
 use mobillm_core::transport::{
-    FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportConfig, TransportError,
+    Emulated, FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportConfig,
+    TransportError,
 };
 use mobillm_testkit::transport::{Limits, conformance};
 use schemars::JsonSchema;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::silence::Silent;
 use super::{loaded, native, panic};
 
 /// A link to nowhere, with one fault.
@@ -48,6 +50,7 @@ impl TransportConfig for MischiefConfig {
     fn build(&self) -> Box<dyn Transport> {
         match &*self.what {
             "panic in build" => panic("from build"),
+            "silence" => Box::new(Silent::new()),
             _ => Box::new(Mischief(self.what.clone())),
         }
     }
@@ -77,6 +80,11 @@ impl Transport for Mischief {
             "much overhead" => usize::MAX,
             _ => 3,
         }
+    }
+
+    fn emulated(&self) -> Option<Emulated> {
+        let cost = Emulated { up_seconds: 0.5, down_seconds: 0.25, lost_packets: 7 };
+        (self.0 == "emulated").then_some(cost)
     }
 }
 
@@ -118,7 +126,7 @@ impl FrameSource for Mischief {
 
 const NAME: &str = "transport `test.mischief` of mobillm-plugin 0.1.0";
 
-fn mischief(what: &str) -> Box<dyn Transport> {
+pub(crate) fn mischief(what: &str) -> Box<dyn Transport> {
     let config: Box<dyn TransportConfig> = loaded("test.mischief", &json!({ "what": what }));
     config.build()
 }
@@ -132,7 +140,7 @@ fn tcp() -> Value {
     json!({ "address": "127.0.0.1:0", "max_frame_bytes": limit, "connect_timeout_seconds": 0.2 })
 }
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(30), what).await.unwrap()
 }
 
@@ -195,7 +203,7 @@ async fn link() -> (Link, Link) {
     (device, soon(listener.accept()).await.unwrap())
 }
 
-const SHORT: Duration = Duration::from_millis(50);
+pub(crate) const SHORT: Duration = Duration::from_millis(50);
 
 #[tokio::test]
 async fn who_stops_to_wait_loses_no_frame() {
@@ -228,6 +236,13 @@ async fn who_drops_a_link_does_not_wait() {
     soon(refused).await;
 }
 
+#[test]
+fn what_an_imitated_network_cost_is_told() {
+    let cost = Emulated { up_seconds: 0.5, down_seconds: 0.25, lost_packets: 7 };
+    assert_eq!(mischief("emulated").emulated(), Some(cost));
+    assert_eq!(mischief("").emulated(), None);
+}
+
 #[tokio::test]
 async fn a_listener_that_nobody_waits_for_is_gone_when_it_is_dropped() {
     let transport = there("tcp", &tcp()).build();
@@ -249,7 +264,9 @@ async fn a_panic_ends_at_the_door() {
     let later = soon(transport.listen()).await.err().unwrap().to_string();
     assert_eq!(
         later,
-        format!("link: {NAME}: listen was not called, because an earlier call panicked")
+        format!(
+            "link: {NAME}: listen was not called, because connect panicked before: from connect"
+        )
     );
     said(soon(mischief("panic in listen").listen()).await.err().unwrap(), "listen");
 
@@ -284,7 +301,7 @@ async fn what_cannot_be_built_is_a_finding() {
     for (what, problem) in [
         ("panic in build", "build panicked: from build"),
         ("panic in crosses_processes", "crosses_processes panicked"),
-        ("much overhead", "overhead gave something wrong: 18446744073709551615 bytes"),
+        ("much overhead", "info gave something wrong: the overhead is 18446744073709551615 bytes"),
     ] {
         let found = config(what).check();
         assert!(found[0].message.contains(problem), "{found:?}");

@@ -4,6 +4,7 @@
 //! all plugins would say of a typo only that no plugin fits.
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
@@ -18,6 +19,7 @@ use super::schema::{self, PATH_KEYWORD, Subschema};
 use super::tree::{Content, Node, join};
 
 /// What a check found.
+#[derive(Debug, Default)]
 pub(super) struct Checked {
     /// Everything that is wrong.
     pub mistakes: Vec<Mistake>,
@@ -26,19 +28,33 @@ pub(super) struct Checked {
     /// Key paths and slots of the components that come from a dynamic library. What such a component has in its
     /// options goes there as it is, components too.
     pub dynamic: Vec<(String, Slot)>,
+    /// Key paths of what nobody wrote and was put in.
+    pub implied: Vec<String>,
+    /// Key paths of the tables in which there are unknown keys.
+    pub with_strangers: Vec<String>,
 }
 
-/// Puts implied components and tables into `tree` and checks it.
-pub(super) fn check(tree: &mut Node, registry: &Registry) -> Checked {
+/// Puts implied components and tables into `tree` and checks it. If it `lacks_libraries`, plugins may be unknown because
+/// one could not be loaded.
+pub(super) fn check(tree: &mut Node, registry: &Registry, lacks_libraries: bool) -> Checked {
     let skeleton = schema::skeleton();
-    let found = Checked { mistakes: Vec::new(), files: Vec::new(), dynamic: Vec::new() };
-    let mut checker = Checker { registry, skeleton: &skeleton, in_dynamic: false, found };
+    let found = Checked::default();
+    let mut checker =
+        Checker { registry, lacks_libraries, skeleton: &skeleton, in_dynamic: false, found };
     checker.options(tree, &skeleton, "");
     checker.found
 }
 
+/// Where a plugin may be that is not here.
+const NOT_HERE: &str = "others must be built in (cargo features) or loaded (`[plugins] load`)";
+
+/// The same if a library could not be loaded.
+const OF_A_LIBRARY: &str =
+    "perhaps the library that could not be loaded has it: see `plugins.load`";
+
 struct Checker<'a> {
     registry: &'a Registry,
+    lacks_libraries: bool,
     skeleton: &'a Value,
     /// Whether these are options of a component that comes from a dynamic library.
     in_dynamic: bool,
@@ -72,6 +88,7 @@ impl Checker<'_> {
     /// Walks to every slot and file within `node`.
     fn components(&mut self, node: &mut Node, schema: Subschema<'_>, path: &str) {
         match &mut node.content {
+            Content::Unusable(_) => {}
             Content::Leaf(_) => {
                 if schema.keyword(PATH_KEYWORD).is_some() {
                     self.found.files.push(path.to_owned());
@@ -79,8 +96,7 @@ impl Checker<'_> {
             }
             Content::List(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    let Some(schema) = schema.child("") else { continue };
-                    self.place(item, schema, &format!("{path}[{index}]"));
+                    self.place(item, schema.child(""), &format!("{path}[{index}]"));
                 }
             }
             Content::Table(table) => {
@@ -91,20 +107,27 @@ impl Checker<'_> {
                         true => schema.member_keyword(key, "default"),
                         false => schema.implied(key),
                     };
-                    if let Some(value) = default {
-                        let implied = || Node::implied(value, &node.key);
-                        table.entry(key.to_owned()).or_insert_with(implied);
+                    if let (Some(value), Entry::Vacant(place)) =
+                        (default, table.entry(key.to_owned()))
+                    {
+                        place.insert(Node::implied(value, &node.key));
+                        self.found.implied.push(join(path, key));
                     }
                 }
                 for (key, member) in table {
-                    let Some(schema) = schema.child(key) else { continue };
-                    self.place(member, schema, &join(path, key));
+                    self.place(member, schema.child(key), &join(path, key));
                 }
             }
         }
     }
 
-    fn place(&mut self, node: &mut Node, schema: Subschema<'_>, path: &str) {
+    fn place(&mut self, node: &mut Node, schema: Option<Subschema<'_>>, path: &str) {
+        if let Content::Unusable(why) = node.content {
+            let expected = schema.and_then(expected);
+            return self.report_value(node, Diagnostic { expected, ..Diagnostic::new(path, why) });
+        }
+        // Where any value is right, one that cannot be used still is not.
+        let schema = schema.unwrap_or(Subschema::root(&Value::Null));
         match schema.slot() {
             Some(slot) => self.component(node, slot, path),
             None => self.components(node, schema, path),
@@ -140,11 +163,15 @@ impl Checker<'_> {
             }
             None => {
                 let message = format!("this program has no {slot} `{name}`");
-                let others =
-                    "others must be built in (cargo features) or loaded (`[plugins] load`)";
-                let help = did_you_mean(meant(name, tags)).or_else(|| Some(others.to_owned()));
-                let diagnostic = Diagnostic::new(path_of_type, message).expected(known);
-                self.report_value(tag, Diagnostic { help, ..diagnostic });
+                let remedy = registry.remedy(slot, name).map(str::to_owned);
+                let help = remedy.or_else(|| did_you_mean(meant(name, tags)));
+                let diagnostic = Diagnostic::new(path_of_type, message);
+                let diagnostic = match help {
+                    Some(help) => diagnostic.expected(known).help(help),
+                    None if self.lacks_libraries => diagnostic.help(OF_A_LIBRARY),
+                    None => diagnostic.expected(known).help(NOT_HERE),
+                };
+                self.report_value(tag, diagnostic);
             }
         }
     }
@@ -225,6 +252,7 @@ impl Checker<'_> {
     }
 
     fn unknown_key(&mut self, key: &str, at: &Instance<'_>) {
+        self.found.with_strangers.push(at.path.to_string());
         let schema = at.chosen();
         let help = match meant(key, schema.names()) {
             Some(name) => did_you_mean(Some(name)),
@@ -241,7 +269,7 @@ impl Checker<'_> {
 
     fn wrong_value(&mut self, error: &ValidationError<'_>, at: &Instance<'_>) {
         let value = error.instance();
-        // Refused and reported while it was read.
+        // It cannot be used, which is reported.
         if value.is_null() {
             return;
         }

@@ -17,15 +17,16 @@ use super::{KNOWN_SCHEMAS, SCHEMA};
 /// Files over this are no configs; a model that is given by mistake is not read to its end.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// The file `path` laid over its bases.
-pub(super) fn read(path: &Path) -> Result<Node, Vec<Mistake>> {
+/// The file `path` laid over its bases, if all of them can be read and are of a known layout.
+pub(super) fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Node> {
     let name = path.display().to_string();
     match load(path, 0) {
-        Ok(source) => read_source(source, fs::canonicalize(path).ok()),
+        Ok(source) => read_source(source, fs::canonicalize(path).ok(), mistakes),
         Err(problem) => {
             let source = Source { name, folder: PathBuf::new(), text: None, order: 0 };
             let diagnostic = Diagnostic::new("cannot read this file", problem);
-            Err(vec![Mistake::new(Place::whole(&Arc::new(source)), diagnostic)])
+            mistakes.push(Mistake::new(Place::whole(&Arc::new(source)), diagnostic));
+            None
         }
     }
 }
@@ -34,49 +35,56 @@ pub(super) fn read(path: &Path) -> Result<Node, Vec<Mistake>> {
 pub(super) fn read_source(
     source: Arc<Source>,
     identity: Option<PathBuf>,
-) -> Result<Node, Vec<Mistake>> {
-    let mut mistakes = Vec::new();
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Node> {
     let mut chain = vec![(source.name.clone(), identity)];
     let mut layers = Vec::new();
     let mut next = Some(source);
+    let mut is_whole = true;
     while let Some(source) = next {
         next = None;
         let text = source.text.as_deref().unwrap_or_default();
-        let Some(mut layer) = Reader::new(&source, &mut mistakes).document(text) else { break };
-        if let Some(extends) = take_header(&mut layer, &mut mistakes) {
+        let mut layer = match Reader::new(&source).document(text) {
+            Ok(layer) => layer,
+            Err(mut in_text) => {
+                mistakes.append(&mut in_text);
+                return None;
+            }
+        };
+        is_whole &= take_schema(&mut layer, mistakes);
+        if let Some(extends) = layer.take("extends") {
             match base(&extends, &mut chain) {
                 Ok(base) => next = Some(base),
-                Err(diagnostic) => mistakes.push(Mistake::new(extends.at, diagnostic)),
+                Err(diagnostic) => {
+                    mistakes.push(Mistake::new(extends.at, diagnostic));
+                    is_whole = false;
+                }
             }
         }
         layers.push(layer);
     }
-    match layers.into_iter().rev().reduce(Node::overlaid) {
-        Some(tree) if mistakes.is_empty() => Ok(tree),
-        _ => Err(mistakes),
-    }
+    layers.into_iter().rev().reduce(Node::overlaid).filter(|_| is_whole)
 }
 
-/// Takes `schema` and `extends` out of a file's tree, for they belong to the file alone.
-fn take_header(layer: &mut Node, mistakes: &mut Vec<Mistake>) -> Option<Node> {
-    let Content::Table(table) = &mut layer.content else { return None };
-    let expected = format!("`schema = {SCHEMA}`");
-    match table.remove("schema") {
-        None => {
-            let diagnostic = Diagnostic::new("schema", "missing").expected(expected);
-            mistakes.push(Mistake::new(layer.key.clone(), diagnostic));
-        }
-        Some(node) => {
-            let written = node.to_json();
-            if !KNOWN_SCHEMAS.iter().any(|known| written == *known) && !written.is_null() {
-                let message = format!("{written} is not a schema that this program knows");
-                let known = KNOWN_SCHEMAS.map(|known| known.to_string()).join(", ");
-                let diagnostic = Diagnostic::new("schema", message).expected(known);
-                mistakes.push(Mistake::new(node.at, diagnostic));
-            }
-        }
+/// Takes `schema` out of a file's tree, for it belongs to the file alone. Whether the rest is of a layout that is
+/// known: a file that says nothing is taken to be.
+fn take_schema(layer: &mut Node, mistakes: &mut Vec<Mistake>) -> bool {
+    let Some(node) = layer.take("schema") else {
+        let missing = Diagnostic::new("schema", "missing").expected(format!("`schema = {SCHEMA}`"));
+        mistakes.push(Mistake::new(layer.key.clone(), missing));
+        return true;
+    };
+    let written = node.to_json();
+    if KNOWN_SCHEMAS.iter().any(|known| written == *known) {
+        return true;
     }
-    table.remove("extends")
+    let message = match node.content {
+        Content::Unusable(why) => why.to_owned(),
+        _ => format!("{written} is not a schema that this program knows"),
+    };
+    let known = KNOWN_SCHEMAS.map(|known| known.to_string()).join(", ");
+    mistakes.push(Mistake::new(node.at, Diagnostic::new("schema", message).expected(known)));
+    false
 }
 
 /// The file that `extends` names.
@@ -134,7 +142,7 @@ pub(super) fn sets(sets: &[String], mistakes: &mut Vec<Mistake>) -> Option<Node>
         let name = format!("--set {set}");
         let folder = PathBuf::new();
         let source = Arc::new(Source { name, folder, text: None, order: order + index });
-        let tree = one_set(set, &source, mistakes);
+        let tree = one_set(set, &source);
         tree.map_err(|diagnostic| {
             mistakes.push(Mistake::new(Place::whole(&source), diagnostic));
         })
@@ -143,11 +151,7 @@ pub(super) fn sets(sets: &[String], mistakes: &mut Vec<Mistake>) -> Option<Node>
     trees.collect::<Vec<_>>().into_iter().reduce(Node::overlaid)
 }
 
-fn one_set(
-    set: &str,
-    source: &Arc<Source>,
-    mistakes: &mut Vec<Mistake>,
-) -> Result<Node, Diagnostic> {
+fn one_set(set: &str, source: &Arc<Source>) -> Result<Node, Diagnostic> {
     let shape = |problem| Diagnostic::new(set, problem).expected("KEY.PATH=VALUE");
     if too_deep(set).is_some() {
         return Err(Diagnostic::new("not a config", TOO_DEEP));
@@ -163,7 +167,7 @@ fn one_set(
     }
     let place = Place::whole(source);
     let mut node = match DeValue::parse(written.trim()) {
-        Ok(value) => Reader::new(source, mistakes).value(&value, place.clone(), path),
+        Ok(value) => Reader::new(source).value(&value, place.clone()),
         // Not TOML: a string that the shell has taken the quotes from.
         Err(_) => Node::implied(&Value::from(written), &place),
     };

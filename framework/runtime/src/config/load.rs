@@ -7,17 +7,17 @@ use std::sync::Arc;
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::registry::{Entry, Registry, Slot};
 use mobillm_plugin::{Library, Manifest};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::check::{self, Checked};
-use super::errors::{ConfigErrors, Mistake};
-use super::plugins::{self, Plugins};
+use super::draft::{Draft, Origin};
+use super::errors::ConfigErrors;
+use super::plugins::Plugins;
 use super::source::{Place, Source};
-use super::tree::{Node, keys};
-use super::{Config, SCHEMA, layers};
+use super::tree::keys;
+use super::{Config, layers};
 
 /// Keys whose value is a path relative to its file, or `pull:NAME`.
-const LOCATIONS: [&str; 3] = ["task.train", "task.held_out", "device.bundle"];
+pub(super) const LOCATIONS: [&str; 3] = ["task.train", "task.held_out", "device.bundle"];
 
 impl Config {
     /// Reads the file `path`, lays it over its bases and each of `sets` (`a.b=c`) over the result.
@@ -28,7 +28,7 @@ impl Config {
     /// # Errors
     /// With everything that is wrong in any of them.
     pub fn load(path: &Path, sets: &[String], registry: &Registry) -> Result<Loaded, ConfigErrors> {
-        assemble(&path.display().to_string(), layers::read(path), sets, registry)
+        Draft::read(path, sets, registry)?.finish()
     }
 
     /// The same from `text`, in which relative paths start from `folder`.
@@ -56,98 +56,18 @@ impl Config {
         let name = "config".to_owned();
         let source =
             Source { name, folder: folder.to_owned(), text: Some(text.to_owned()), order: 0 };
-        assemble("config", layers::read_source(Arc::new(source), None), sets, registry)
+        let read = |mistakes: &mut _| layers::read_source(Arc::new(source), None, mistakes);
+        Draft::new("config".to_owned(), read, sets, registry)?.finish()
     }
-}
-
-fn assemble(
-    name: &str,
-    tree: Result<Node, Vec<Mistake>>,
-    sets: &[String],
-    registry: &Registry,
-) -> Result<Loaded, ConfigErrors> {
-    let mut mistakes = Vec::new();
-    let over = layers::sets(sets, &mut mistakes);
-    let mut tree = match tree {
-        Ok(tree) => tree,
-        Err(in_files) => return Err(ConfigErrors::new(name, [in_files, mistakes].concat())),
-    };
-    if let Some(over) = over {
-        tree = tree.overlaid(over);
-    }
-    let plugins = Plugins::of_tree(&tree, registry, &mut mistakes);
-    let mut checked = check::check(&mut tree, &plugins.registry);
-    mistakes.append(&mut checked.mistakes);
-    mistakes.extend(LOCATIONS.iter().filter_map(|key| check_location(&tree, key)));
-    if !mistakes.is_empty() {
-        return Err(ConfigErrors::new(name, mistakes));
-    }
-    finish(name, tree, checked, plugins)
-}
-
-/// `pull:` and empty names would otherwise fail only once they are fetched or opened.
-fn check_location(tree: &Node, key: &str) -> Option<Mistake> {
-    let node = tree.nearest(key);
-    let written = node.as_str()?;
-    let name = written.strip_prefix("pull:").unwrap_or(written);
-    let diagnostic =
-        || Diagnostic::new(key, "this names nothing").expected("a path or `pull:NAME`");
-    name.trim().is_empty().then(|| Mistake::new(node.at.clone(), diagnostic()))
-}
-
-/// Deserializes a tree that its schemas accept. What they cannot express is found here.
-fn finish(
-    name: &str,
-    tree: Node,
-    checked: Checked,
-    plugins: Plugins,
-) -> Result<Loaded, ConfigErrors> {
-    let Checked { files, dynamic, .. } = checked;
-    let wrong = |path: &str, message: String| {
-        ConfigErrors::new(name, vec![placed(&tree, Diagnostic::new(path, message))])
-    };
-    let mut written = tree.to_json();
-    for key in &files {
-        replace_path(&mut written, key, |path| Ok(tree.nearest(key).at.folder().join(path)))
-            .map_err(|error| wrong(key, error.to_string()))?;
-    }
-    for (key, slot) in &dynamic {
-        if let Some(component) = written.pointer_mut(&pointer(key)) {
-            plugins::wrap(component, *slot, &plugins.registry);
-        }
-    }
-    let config: Config = serde_path_to_error::deserialize(written)
-        .map_err(|error| wrong(&error.path().to_string(), error.inner().to_string()))?;
-    let in_task = config.task.check().into_iter().map(|found| found.under("task"));
-    let in_task: Vec<Mistake> = in_task.map(|found| placed(&tree, found)).collect();
-    if !in_task.is_empty() {
-        return Err(ConfigErrors::new(name, in_task));
-    }
-    let unsayable = |message: String| wrong("config", message);
-    let mut resolved = resolved(&config).map_err(|error| unsayable(error.to_string()))?;
-    for component in dynamic.iter().map(|(key, _)| pointer(key)) {
-        if let Some(component) = resolved.pointer_mut(&component) {
-            plugins::unwrap(component);
-        }
-    }
-    for key in &files {
-        if let (Some(value), Some(written)) =
-            (resolved.pointer_mut(&pointer(key)), tree.nearest(key).as_str())
-        {
-            *value = Value::from(written);
-        }
-    }
-    let toml = toml::to_string_pretty(&resolved).map_err(|error| unsayable(error.to_string()))?;
-    Ok(Loaded { config, plugins, resolved, toml, tree, files, dynamic, name: name.to_owned() })
 }
 
 /// The JSON pointer of a key path.
-fn pointer(key: &str) -> String {
+pub(super) fn pointer(key: &str) -> String {
     keys(key).map(|key| format!("/{key}")).collect()
 }
 
 /// Puts what `change` makes of the path at `key` in its place.
-fn replace_path(
+pub(super) fn replace_path(
     values: &mut Value,
     key: &str,
     change: impl FnOnce(&str) -> io::Result<PathBuf>,
@@ -162,33 +82,6 @@ fn replace_path(
         *value = Value::from(path);
     }
     Ok(())
-}
-
-/// `diagnostic` where its key path leads in `tree`.
-fn placed(tree: &Node, diagnostic: Diagnostic) -> Mistake {
-    Mistake::new(tree.nearest(&diagnostic.path).at.clone(), diagnostic)
-}
-
-fn resolved(config: &Config) -> serde_json::Result<Value> {
-    let mut resolved = Map::from_iter([("schema".to_owned(), json!(SCHEMA))]);
-    if let Value::Object(tables) = serde_json::to_value(config)? {
-        resolved.extend(tables);
-    }
-    let mut resolved = Value::Object(resolved);
-    drop_nulls(&mut resolved);
-    Ok(resolved)
-}
-
-/// TOML has no null: an option that is not set is not written.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
 }
 
 /// Where data or a model comes from.
@@ -207,13 +100,12 @@ pub struct Loaded {
     pub config: Config,
     /// The plugins that it may name, those that it has loaded among them.
     pub plugins: Plugins,
-    name: String,
-    resolved: Value,
-    toml: String,
-    tree: Node,
-    files: Vec<String>,
+    pub(crate) origin: Origin,
+    pub(super) resolved: Value,
+    pub(super) toml: String,
+    pub(super) files: Vec<String>,
     /// Key paths and slots of the components that come from a dynamic library.
-    dynamic: Vec<(String, Slot)>,
+    pub(super) dynamic: Vec<(String, Slot)>,
 }
 
 impl Loaded {
@@ -225,11 +117,20 @@ impl Loaded {
 
     /// What the dynamic libraries are that components of this config come from, by name.
     pub fn libraries(&self) -> Vec<Manifest> {
+        self.libraries_of(&["device", "link", "server"])
+    }
+
+    /// The same of the components at `keys` (`device.quantizer`) and within them.
+    pub fn libraries_of(&self, keys: &[&str]) -> Vec<Manifest> {
+        let is_within = |path: &str| {
+            let rests = keys.iter().filter_map(|key| path.strip_prefix(key));
+            rests.map(|rest| rest.chars().next()).any(|next| matches!(next, None | Some('.' | '[')))
+        };
         let library = |(key, slot): &(String, Slot)| {
             Library::having(*slot, self.component(key, *slot)?.tag).map(|found| &found.manifest)
         };
-        let mut manifests: Vec<Manifest> =
-            self.dynamic.iter().filter_map(library).cloned().collect();
+        let chosen = self.dynamic.iter().filter(|(key, _)| is_within(key));
+        let mut manifests: Vec<Manifest> = chosen.filter_map(library).cloned().collect();
         manifests.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
         manifests.dedup();
         manifests
@@ -262,24 +163,18 @@ impl Loaded {
     /// Where `key` (`device.quantizer.type`) stands; for a default, the table that it would be in.
     /// `None` if nothing of it was written.
     pub fn locate(&self, key: &str) -> Option<Place> {
-        let place = &self.tree.nearest(key).at;
+        let place = &self.origin.nearest(key).at;
         (place.span.is_some() || place.is_set()).then(|| place.clone())
     }
 
     /// What the path-valued `key` (`task.train`, `task.held_out`, `device.bundle`) names, relative paths
     /// resolved against the file in which they stand. `None` if it is not set.
     pub fn location(&self, key: &str) -> Option<Location> {
-        let node = self.tree.nearest(key);
-        let written = node.as_str()?;
-        Some(match written.strip_prefix("pull:") {
-            Some(name) => Location::Pull(name.to_owned()),
-            None => Location::Path(node.at.folder().join(written)),
-        })
+        self.origin.location(key)
     }
 
     /// Later findings about this config (their paths are whole key paths), told like its mistakes.
     pub fn errors(&self, diagnostics: impl IntoIterator<Item = Diagnostic>) -> ConfigErrors {
-        let mistakes = diagnostics.into_iter().map(|diagnostic| placed(&self.tree, diagnostic));
-        ConfigErrors::new(&self.name, mistakes.collect())
+        self.origin.errors(diagnostics)
     }
 }

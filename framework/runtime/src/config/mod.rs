@@ -25,10 +25,11 @@
 //!
 //! How it works, a file each: a text becomes a `tree` in which every value knows its place; `layers`
 //! are laid over each other; `plugins` are loaded; `check` holds the tree against the JSON `schema` of these structs and of
-//! each plugin; `load` deserializes what is left. Checks that need the model's dimensions come later,
-//! in the assembly, which reports through [`Loaded::errors`] in the same form.
+//! each plugin; what is left is deserialized: a [`Draft`] is the outcome, sound or with its mistakes, and `load` gives
+//! the sound one. What only the model and the data show comes later, in [`check`](crate::check), in the same form.
 
 mod check;
+mod draft;
 mod errors;
 mod expected;
 mod layers;
@@ -55,6 +56,8 @@ use mobillm_task::schedule::MicroBatch;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use draft::Draft;
+pub(crate) use draft::Origin;
 pub use errors::{ConfigErrors, Mistake};
 pub use load::{Loaded, Location};
 pub use plugins::{Plugins, PluginsConfig};

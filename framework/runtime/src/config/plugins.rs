@@ -69,8 +69,9 @@ impl Plugins {
     pub fn of_config(path: &Path, registry: &Registry) -> Result<Self, ConfigErrors> {
         let wrong = |mistakes| ConfigErrors::new(path.display().to_string(), mistakes);
         let mut mistakes = Vec::new();
-        let plugins = Self::of_tree(&layers::read(path).map_err(wrong)?, registry, &mut mistakes);
-        if mistakes.is_empty() { Ok(plugins) } else { Err(wrong(mistakes)) }
+        let Some(tree) = layers::read(path, &mut mistakes) else { return Err(wrong(mistakes)) };
+        let (plugins, not_loaded) = Self::of_tree(&tree, registry);
+        if not_loaded.is_empty() { Ok(plugins) } else { Err(wrong(not_loaded)) }
     }
 
     /// Loads the library at `path`, which a user has named: its code runs in this process from now on. One that is
@@ -87,11 +88,13 @@ impl Plugins {
         Ok(())
     }
 
-    /// What `plugins.load` of `tree` names. What is no list of paths its schema complains about.
-    pub(super) fn of_tree(tree: &Node, registry: &Registry, mistakes: &mut Vec<Mistake>) -> Self {
-        let mut plugins = Self::new(registry.clone());
-        let named = tree.child("plugins").and_then(|table| table.child("load"));
-        let Some(Content::List(items)) = named.map(|node| &node.content) else { return plugins };
+    /// What `plugins.load` of `tree` names, and what of it cannot be loaded. What is no list of paths its schema
+    /// complains about.
+    pub(super) fn of_tree(tree: &Node, registry: &Registry) -> (Self, Vec<Mistake>) {
+        let (mut plugins, mut mistakes) = (Self::new(registry.clone()), Vec::new());
+        let Some(Content::List(items)) = tree.find("plugins.load").map(|node| &node.content) else {
+            return (plugins, mistakes);
+        };
         for (index, item) in items.iter().enumerate() {
             let Some(written) = item.as_str().filter(|written| !written.is_empty()) else {
                 continue;
@@ -102,7 +105,7 @@ impl Plugins {
                 mistakes.push(Mistake::new(item.at.clone(), diagnostic));
             }
         }
-        plugins
+        (plugins, mistakes)
     }
 }
 

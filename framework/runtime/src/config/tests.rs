@@ -219,11 +219,42 @@ fn values_without_a_json_form_are_refused() {
     let sets = ["training.seed=99999999999999999999", "training.batch=inf", "task.name=2020-01-01"];
     let found = mistakes(WHOLE, &sets);
     assert_eq!(found.len(), 3, "{found:#?}");
-    assert!(found[0].contains("training.seed: this value cannot be used; expected a whole number"));
-    assert!(
-        found[1].contains("training.batch: this value cannot be used; expected a finite number")
+    for (found, expected) in found.iter().zip([
+        "training.seed: a config holds no whole number below -9223372036854775808 or above \
+         9223372036854775807; expected a whole number of at least 0",
+        "training.batch: a config holds finite numbers only; expected a whole number from 1 to 65536",
+        "task.name: a config holds no date or time; expected a string",
+    ]) {
+        assert!(found.ends_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_found_wherever_it_stands() {
+    let one = |set: &str| {
+        let found = mistakes(WHOLE, &[set]);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found[0].rsplit_once(": ").unwrap().1.to_owned()
+    };
+    let date = "a config holds no date or time; expected ";
+    assert_eq!(
+        one("task.columns.text=2020-01-01"),
+        format!("{date}a string or a whole number of at least 0")
     );
-    assert!(found[2].contains("expected no date or time; a string needs quotes"));
+    assert_eq!(one("task.labels=['a', 2020-01-01]"), format!("{date}a string"));
+    assert!(
+        one("device.quantizer=2020-01-01").starts_with(&format!("{date}a table with a `type`"))
+    );
+    // Of a key that nobody knows both is said.
+    assert_eq!(mistakes(WHOLE, &["task.day=2020-01-01"]).len(), 2);
+    let found = mistakes(&WHOLE.replace("schema = 1", "schema = 2020-01-01"), &[]);
+    assert_eq!(found, ["config:1:10: schema: a config holds no date or time; expected 1"]);
+}
+
+#[test]
+fn what_cannot_be_held_hides_no_other_mistake() {
+    let found = mistakes(&WHOLE.replace("schema = 1", ""), &["task.name=inf", "training.epoch=1"]);
+    assert_eq!(found.len(), 3, "{found:#?}");
 }
 
 #[test]

@@ -24,9 +24,10 @@ pub(super) struct Node {
     pub content: Content,
 }
 
-/// `Leaf(Value::Null)` stands for a value that was refused and reported while it was read.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
+    /// A value that a config cannot hold, and why not.
+    Unusable(&'static str),
     Leaf(Value),
     List(Vec<Node>),
     Table(Table),
@@ -55,6 +56,7 @@ impl Node {
     /// The value as JSON; `type` comes first, so that typetag can dispatch on it while it streams.
     pub fn to_json(&self) -> Value {
         match &self.content {
+            Content::Unusable(_) => Value::Null,
             Content::Leaf(value) => value.clone(),
             Content::List(items) => items.iter().map(Self::to_json).collect(),
             Content::Table(table) => {
@@ -85,9 +87,17 @@ impl Node {
     /// The member `key` of a table or the item `key` of a list.
     pub fn child(&self, key: &str) -> Option<&Self> {
         match &self.content {
-            Content::Leaf(_) => None,
+            Content::Unusable(_) | Content::Leaf(_) => None,
             Content::List(items) => items.get(key.parse::<usize>().ok()?),
             Content::Table(table) => table.get(key),
+        }
+    }
+
+    /// Takes the member `key` out of a table.
+    pub fn take(&mut self, key: &str) -> Option<Self> {
+        match &mut self.content {
+            Content::Table(table) => table.remove(key),
+            _ => None,
         }
     }
 
@@ -101,6 +111,11 @@ impl Node {
             }
         }
         node
+    }
+
+    /// What stands at `path`.
+    pub fn find(&self, path: &str) -> Option<&Self> {
+        keys(path).try_fold(self, Self::child)
     }
 
     /// `self` with `over` laid over it: tables are merged, everything else is replaced. A component
@@ -150,83 +165,70 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 /// TOML asks no more of a reader, and a resolved config must be able to say what it read.
-const WHOLE_NUMBERS: &str = "a whole number from -9223372036854775808 to 9223372036854775807";
+const TOO_LARGE: &str =
+    "a config holds no whole number below -9223372036854775808 or above 9223372036854775807";
 
 /// More tables in each other than a config has, and less than a stack holds.
 const DEEPEST: usize = 32;
 
-/// Reads TOML values into nodes and collects what a config cannot hold.
+/// Reads TOML values into nodes.
 pub(super) struct Reader<'a> {
     source: &'a Arc<Source>,
-    mistakes: &'a mut Vec<Mistake>,
     depth: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(source: &'a Arc<Source>, mistakes: &'a mut Vec<Mistake>) -> Self {
-        Self { source, mistakes, depth: 0 }
+    pub fn new(source: &'a Arc<Source>) -> Self {
+        Self { source, depth: 0 }
     }
 
-    /// The tree of a document, or every syntax error in it.
-    pub fn document(&mut self, text: &str) -> Option<Node> {
+    /// The tree of a document.
+    ///
+    /// # Errors
+    /// With every syntax error in it.
+    pub fn document(&mut self, text: &str) -> Result<Node, Vec<Mistake>> {
         if let Some(span) = too_deep(text) {
             let diagnostic = Diagnostic::new("not a config", TOO_DEEP);
-            self.mistakes.push(Mistake::new(Place::at(self.source, span), diagnostic));
-            return None;
+            return Err(vec![Mistake::new(Place::at(self.source, span), diagnostic)]);
         }
         let (document, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            let place = error
-                .span()
-                .map_or_else(|| Place::whole(self.source), |span| Place::at(self.source, span));
-            let message = error.message().trim_end().replace('\n', ", ");
-            self.mistakes.push(Mistake::new(place, Diagnostic::new("not TOML", message)));
-        }
-        if !errors.is_empty() {
-            return None;
-        }
         let whole = Place::whole(self.source);
-        let content = Content::Table(self.members(document.get_ref(), ""));
-        Some(Node { key: whole.clone(), at: whole, content })
+        if errors.is_empty() {
+            let content = Content::Table(self.members(document.get_ref()));
+            return Ok(Node { key: whole.clone(), at: whole, content });
+        }
+        let mistake = |error: &toml::de::Error| {
+            let place = error.span().map_or(whole.clone(), |span| Place::at(self.source, span));
+            let message = error.message().trim_end().replace('\n', ", ");
+            Mistake::new(place, Diagnostic::new("not TOML", message))
+        };
+        Err(errors.iter().map(mistake).collect())
     }
 
     /// One value, written at `key`.
-    pub fn value(&mut self, value: &Spanned<DeValue<'_>>, key: Place, path: &str) -> Node {
+    pub fn value(&mut self, value: &Spanned<DeValue<'_>>, key: Place) -> Node {
         let at = self.place(value);
         self.depth += 1;
         let content = match value.get_ref() {
             DeValue::Table(_) | DeValue::Array(_) if self.depth > DEEPEST => {
-                self.refuse(&at, path, "at most 32 tables or lists in each other")
+                Content::Unusable("a config has at most 32 tables or lists in each other")
             }
-            DeValue::Table(table) => Content::Table(self.members(table, path)),
+            DeValue::Table(table) => Content::Table(self.members(table)),
             DeValue::Array(items) => {
-                let items = items.iter().enumerate();
-                let nodes = items.map(|(index, item)| {
-                    self.value(item, self.place(item), &format!("{path}[{index}]"))
-                });
-                Content::List(nodes.collect())
+                let items = items.iter().map(|item| self.value(item, self.place(item)));
+                Content::List(items.collect())
             }
-            leaf => match leaf_value(leaf) {
-                Ok(value) => Content::Leaf(value),
-                Err(expected) => self.refuse(&at, path, expected),
-            },
+            leaf => leaf_value(leaf).map_or_else(Content::Unusable, Content::Leaf),
         };
         self.depth -= 1;
         Node { key, at, content }
     }
 
-    fn refuse(&mut self, at: &Place, path: &str, expected: &str) -> Content {
-        let diagnostic = Diagnostic::new(path, "this value cannot be used").expected(expected);
-        self.mistakes.push(Mistake::new(at.clone(), diagnostic));
-        Content::Leaf(Value::Null)
-    }
-
-    fn members(&mut self, table: &DeTable<'_>, path: &str) -> Table {
+    fn members(&mut self, table: &DeTable<'_>) -> Table {
         let mut members = Table::new();
         for (key, value) in table {
-            let name = key.get_ref().as_ref();
             let place = self.place(key);
-            members.insert(name.to_owned(), self.value(value, place, &join(path, name)));
+            members.insert(key.get_ref().as_ref().to_owned(), self.value(value, place));
         }
         members
     }
@@ -258,18 +260,18 @@ pub(super) fn too_deep(text: &str) -> Option<Range<usize>> {
     None
 }
 
-/// A value that is neither list nor table, or else what was expected in its place.
+/// A value that is neither list nor table, or else why a config cannot hold it.
 fn leaf_value(leaf: &DeValue<'_>) -> Result<Value, &'static str> {
     match leaf {
         DeValue::String(text) => Ok(Value::from(text.as_ref())),
         DeValue::Boolean(boolean) => Ok(Value::from(*boolean)),
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .map(Value::from)
-            .map_err(|_| WHOLE_NUMBERS),
+            .map_err(|_| TOO_LARGE),
         DeValue::Float(float) => match float.as_str().parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(Value::from(number)),
-            _ => Err("a finite number"),
+            _ => Err("a config holds finite numbers only"),
         },
-        _ => Err("no date or time; a string needs quotes"),
+        _ => Err("a config holds no date or time"),
     }
 }

@@ -78,7 +78,8 @@ impl HeldOut {
     /// Scores `network` on the held-out rows, without a forward pass.
     ///
     /// # Errors
-    /// If the kept taps cannot be read or do not fit the network, or an output is not finite.
+    /// If the kept taps cannot be read or do not fit the network, the policy cannot combine an answer, or
+    /// one is not finite.
     pub fn evaluate(&mut self, network: &dyn SideNetwork) -> Result<Scores, RunError> {
         let mut outputs = Vec::new();
         for (batch, places) in &self.batches {
@@ -86,9 +87,7 @@ impl HeldOut {
             let taps: Vec<Vec<u8>> = taps.collect::<Result<_, _>>()?;
             let sides = batch.outputs(&taps, &*self.evaluation.quantizer, network)?;
             for (sample, side) in sides.rows().into_iter().enumerate() {
-                let mut answer = side.to_vec();
-                self.evaluation.policy.combine(&batch.own(sample), &mut answer);
-                outputs.append(&mut answer);
+                outputs.extend(batch.answer(&*self.evaluation.policy, sample, side)?);
             }
         }
         Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs)?)

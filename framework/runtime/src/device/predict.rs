@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use mobillm_core::activations::{ActivationBatch, Layout};
 use mobillm_core::backbone::Tokens;
-use mobillm_core::privacy::{AnswerScale, Purpose};
+use mobillm_core::privacy::{self, AnswerScale, PrivacyPolicy, Purpose};
 use mobillm_core::quantizer::{self, Payload, QuantizeError, Quantizer};
 use mobillm_core::sample::{Objective, SampleId};
-use mobillm_core::side_network::SideNetwork;
-use ndarray::{Array2, Axis, Slice};
+use mobillm_core::side_network::{SideNetwork, SideNetworkError};
+use ndarray::{Array2, ArrayView1, Axis, Slice};
 
 use crate::device::taps::{MicroBatch, TapPath};
 use crate::error::RunError;
@@ -71,7 +71,8 @@ impl KeptBatch {
         quantizer: &dyn Quantizer,
         network: &dyn SideNetwork,
     ) -> Result<Array2<f32>, RunError> {
-        let payloads = taps.iter().map(|tap| Payload::parse(tap, quantizer));
+        let shape = (self.layout.rows(), self.hidden);
+        let payloads = taps.iter().map(|tap| Payload::parse(tap, quantizer, shape));
         let payloads: Vec<Payload<'_>> = payloads.collect::<Result<_, _>>()?;
         let mut outputs = Array2::zeros((self.samples(), network.info().objective.outputs()));
         let mut first = 0;
@@ -79,10 +80,34 @@ impl KeptBatch {
             let samples = first..self.fitting(first);
             let batch = self.decode(&payloads, samples.clone(), quantizer)?;
             let mut theirs = outputs.slice_axis_mut(Axis(0), Slice::from(samples.clone()));
-            theirs.assign(&network.predict(&batch)?);
+            let predicted = network.predict(&batch)?;
+            if predicted.dim() != theirs.dim() {
+                let (got, expected) = (predicted.dim(), theirs.dim());
+                let problem = format!("the network gave scores of {got:?}, expected {expected:?}");
+                return Err(SideNetworkError::Batch { problem }.into());
+            }
+            theirs.assign(&predicted);
             first = samples.end;
         }
         Ok(outputs)
+    }
+
+    /// What `policy` makes of the own prediction for `sample` and the side network's output `side` for it.
+    ///
+    /// # Errors
+    /// If the policy cannot combine them, or what either says is not finite.
+    pub fn answer(
+        &self,
+        policy: &dyn PrivacyPolicy,
+        sample: usize,
+        side: ArrayView1<'_, f32>,
+    ) -> Result<Vec<f32>, RunError> {
+        if let Some(output) = side.iter().position(|value| !value.is_finite()) {
+            return Err(SideNetworkError::NotFinite { output, value: side[output] }.into());
+        }
+        let mut answer = side.to_vec();
+        privacy::combine(policy, &self.own(sample), &mut answer)?;
+        Ok(answer)
     }
 
     /// Behind the samples from `first` on that have [`ROWS`] rows together; at least one.
@@ -129,11 +154,16 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// For each sample the answer: probabilities of the classes, or the scaled value.
+    /// For each sample the answer: probabilities of the classes, or the scaled value. `places` are those
+    /// of the samples among all that are to be answered, which an error tells.
     ///
     /// # Errors
-    /// If a stage fails.
-    pub fn predict(&mut self, tokens: &[&Tokens]) -> Result<Vec<Vec<f32>>, RunError> {
+    /// If a stage fails, or an answer is not finite.
+    pub fn predict(
+        &mut self,
+        tokens: &[&Tokens],
+        places: &[usize],
+    ) -> Result<Vec<Vec<f32>>, RunError> {
         // Names matter to noise that is drawn per sample; what stays on the device needs none.
         let samples: Vec<SampleId> = (0..tokens.len() as u64).map(SampleId).collect();
         let (quantizer, mut taps) = (&*self.quantizer, Vec::new());
@@ -143,19 +173,21 @@ impl Predictor {
         };
         let kept = KeptBatch::forward(&mut self.path, quantizer, tokens, &samples, keep)?;
         let outputs = kept.outputs(&taps, quantizer, &*self.network)?;
-        Ok((0..tokens.len())
-            .map(|sample| {
-                let mut answer = outputs.row(sample).to_vec();
-                let policy = self.path.policy();
-                policy.combine(&kept.own(sample), &mut answer);
-                match (self.objective, policy.info().answers) {
-                    (Objective::Regression, _) => {}
-                    (_, AnswerScale::Raw) => softmax(&mut answer),
-                    (_, AnswerScale::Probability) => nearest_distribution(&mut answer),
-                }
-                answer
-            })
-            .collect())
+        let policy = self.path.policy();
+        let scale = policy.info().answers;
+        let answers = outputs.rows().into_iter().zip(places).enumerate();
+        let answers = answers.map(|(sample, (side, place))| {
+            let mut answer = kept.answer(policy, sample, side).map_err(|source| {
+                RunError::Answer { number: place + 1, source: Box::new(source) }
+            })?;
+            match (self.objective, scale) {
+                (Objective::Regression, _) => {}
+                (_, AnswerScale::Raw) => softmax(&mut answer),
+                (_, AnswerScale::Probability) => nearest_distribution(&mut answer),
+            }
+            Ok(answer)
+        });
+        answers.collect()
     }
 }
 

@@ -286,6 +286,7 @@ impl<'a, 't> Session<'a, 't> {
             return Err(unexpected(&frame, &format!("the adapter of epoch {expected}")).into());
         }
         let network = self.job.predictor.load(&adapter.bytes)?;
+        network.info().check(&self.job.context)?;
         let eval = self.held_out.evaluate(&*network)?;
         self.folder.save_adapter(&adapter.bytes)?;
         let (metric, value) = eval.main();

@@ -13,16 +13,15 @@ use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::registry::Slot;
 use mobillm_core::transport::{Transport, TransportError};
 use mobillm_task::schedule::Sizes;
-use mobillm_task::{Scores, TaskConfig, dataset};
+use mobillm_task::{Dataset, Scores, TaskConfig};
 use mobillm_wire::WireError;
 use tokio::runtime::Runtime;
 
 use crate::assembly::Assembly;
+use crate::check;
 use crate::config::{Config, Loaded, OwnPrediction};
 use crate::device::own::prior;
-use crate::device::{
-    DeviceJob, Ended, Evaluation, GAVE_UP, Prepared, RowTokenizer, prepare, train,
-};
+use crate::device::{self, DeviceJob, Ended, Evaluation, GAVE_UP, Prepared, RowTokenizer, train};
 use crate::environment::Environment;
 use crate::error::RunError;
 use crate::link::ThreadLink;
@@ -122,8 +121,7 @@ impl<'a> DeviceSide<'a> {
         own_process: bool,
     ) -> Result<(Self, RunFolder), RunError> {
         let began = Instant::now();
-        let assembly = Assembly::new(loaded, environment)?;
-        let prepared = prepare_data(loaded, environment, &assembly, watch)?;
+        let (assembly, prepared) = prepare(loaded, environment, watch)?;
         warn_of_other_labels(&assembly, &loaded.config, watch);
         let toml = loaded
             .to_absolute_toml()
@@ -196,6 +194,23 @@ impl<'a> DeviceSide<'a> {
     }
 }
 
+/// Puts the stages of `loaded` together, reads its data and cuts it into tokens.
+///
+/// # Errors
+/// With everything that is wrong with either.
+pub fn prepare(
+    loaded: &Loaded,
+    environment: &Environment,
+    watch: &Watch<'_>,
+) -> Result<(Assembly, Prepared), RunError> {
+    let assembly = Assembly::of(loaded, environment);
+    let dataset = check::data(&loaded.config.task, &loaded.origin, environment);
+    let both = check::both(assembly, dataset);
+    let (assembly, dataset) = both.map_err(|found| found.into_error(&loaded.origin))?;
+    let prepared = tokenized(dataset, &assembly, &loaded.config, watch)?;
+    Ok((assembly, prepared))
+}
+
 /// Reads the data of `loaded` and cuts it into tokens.
 ///
 /// # Errors
@@ -206,10 +221,18 @@ pub fn prepare_data(
     assembly: &Assembly,
     watch: &Watch<'_>,
 ) -> Result<Prepared, RunError> {
-    let Config { task, device, training, .. } = &loaded.config;
-    let train = environment.required(loaded, "task.train", "the data")?;
-    let held_out = environment.locate(loaded, "task.held_out", "the data")?;
-    let dataset = dataset::load(task, &train, held_out.as_deref())?;
+    let dataset = check::data(&loaded.config.task, &loaded.origin, environment)
+        .map_err(|found| found.into_error(&loaded.origin))?;
+    tokenized(dataset, assembly, &loaded.config, watch)
+}
+
+fn tokenized(
+    dataset: Dataset,
+    assembly: &Assembly,
+    config: &Config,
+    watch: &Watch<'_>,
+) -> Result<Prepared, RunError> {
+    let Config { task, device, training, .. } = config;
     let tokenizer = RowTokenizer::new(&assembly.bundle, task, device.max_tokens)?;
     // The schema refuses zero for each of these.
     let size = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
@@ -219,7 +242,7 @@ pub fn prepare_data(
         window: size(device.window),
         micro_batch: device.micro_batch(),
     };
-    prepare(dataset, &tokenizer, training.seed, sizes, watch)
+    device::prepare(dataset, &tokenizer, training.seed, sizes, watch)
 }
 
 /// Names a config whatever its transport, for a server may come back at another address, and wherever its plugins

@@ -102,6 +102,7 @@ pub(super) fn server_job(loaded: &Loaded) -> ServerJob<'_> {
         pipeline: pipeline(loaded),
         quantizer: loaded.config.device.quantizer.build().into(),
         side_network: &*loaded.config.server.side_network,
+        plugins: loaded.libraries_of(&["device.quantizer", "server.side_network"]),
         objective: loaded.config.task.objective(),
         training: &loaded.config.training,
         store: &loaded.config.server.store,

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RunError;
 use crate::run::file::{read_json, replace, replace_json, replace_secret_json};
-use crate::run::lock;
 use crate::run::summary::{DeviceSummary, EpochSummary, LinkSummary, ServerSummary, Summary};
+use crate::run::{lock, named};
 
 /// Version 1 had no `own_prior`, version 2 no `plugins`; both are still read.
 const FORMAT: u32 = 3;
@@ -91,6 +91,11 @@ impl RunState {
         &mut self.spent[epoch]
     }
 
+    /// The dynamic libraries that the run was begun with.
+    pub fn plugins(&self) -> &[Manifest] {
+        &self.work.plugins
+    }
+
     /// The run's secret.
     pub fn key(&self) -> &RunKey {
         &self.key
@@ -127,11 +132,12 @@ impl RunFolder {
         let file = path.join(STATE);
         let problem = |problem: String| RunError::Folder { path: path.to_owned(), problem };
         let state = if file.exists() {
-            let state: RunState = read_json(&file)?;
+            let mut state = Self::state(path)?;
             check(&state, &work).map_err(problem)?;
             if path.join(SUMMARY).exists() {
                 return Err(problem("the run is finished; begin afresh with --fresh".into()));
             }
+            state.format = FORMAT;
             state
         } else {
             let state = RunState {
@@ -213,12 +219,17 @@ impl RunFolder {
         path.join(CONFIG)
     }
 
-    /// The prior of the training rows of the run folder `path`: see [`RunState::own_prior`].
+    /// Where the run of the run folder `path` is.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn own_prior(path: &Path) -> Result<Vec<f32>, RunError> {
-        read_json::<RunState>(&path.join(STATE)).map(|state| state.own_prior)
+    /// If it cannot be read, or is of another version.
+    pub fn state(path: &Path) -> Result<RunState, RunError> {
+        let state: RunState = read_json(&path.join(STATE))?;
+        if FORMATS.contains(&state.format) {
+            return Ok(state);
+        }
+        let problem = format!("format {}; this release reads 1 to {FORMAT}", state.format);
+        Err(RunError::Folder { path: path.to_owned(), problem })
     }
 
     /// The figures of the run folder `path`, if the run there is finished.
@@ -246,9 +257,6 @@ impl RunFolder {
 }
 
 fn check(state: &RunState, work: &Work) -> Result<(), String> {
-    if !FORMATS.contains(&state.format) {
-        return Err(format!("format {}; this release reads 1 to {FORMAT}", state.format));
-    }
     let changed = [
         ("config", state.work.config != work.config),
         ("data", state.work.data != work.data),
@@ -260,21 +268,14 @@ fn check(state: &RunState, work: &Work) -> Result<(), String> {
     if changed.is_empty() {
         return Ok(());
     }
-    let began_with = match state.work.plugins.as_slice() {
-        plugins if plugins == work.plugins.as_slice() => String::new(),
-        [] => " (none)".to_owned(),
-        plugins => format!(" ({})", plugins.iter().map(named).collect::<Vec<_>>().join(", ")),
+    let began_with = match &state.work.plugins {
+        plugins if *plugins == work.plugins => String::new(),
+        plugins => format!(" ({})", named(plugins)),
     };
     Err(format!(
         "the run there was begun with another {}{began_with}; put it back to go on, or begin afresh with --fresh",
         changed.join(" and another ")
     ))
-}
-
-fn named(plugin: &Manifest) -> String {
-    let Manifest { name, version, sha256, .. } = plugin;
-    let file = sha256.map_or_else(String::new, |sha256| format!(", file {}", sha256.short()));
-    format!("{name} {version}{file}")
 }
 
 fn random_key() -> Result<RunKey, RunError> {
@@ -326,7 +327,7 @@ mod tests {
         let state: RunState =
             serde_json::from_str(include_str!("../../fixtures/state-v3.json")).unwrap();
         assert_eq!((state.format, state.own_prior.len()), (3, 2));
-        assert_eq!(named(&state.work.plugins[0]), "acme-codes 0.1.0, file 5f70bf18");
+        assert_eq!(named(state.plugins()), "acme-codes 0.1.0, file 5f70bf18");
     }
 
     #[test]
@@ -368,7 +369,7 @@ mod tests {
             RunFolder::open(folder.path(), work(b"a"), Vec::new(), "").unwrap().state.run_id(),
             id
         );
-        assert_eq!(RunFolder::own_prior(folder.path()).unwrap(), [0.5]);
+        assert_eq!(RunFolder::state(folder.path()).unwrap().own_prior, [0.5]);
         let changed = RunFolder::open(folder.path(), work(b"b"), Vec::new(), "").err().unwrap();
         assert!(changed.to_string().contains("begun with another config;"), "{changed}");
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();

@@ -11,8 +11,21 @@ use std::path::Path;
 
 pub use folder::{RunFolder, RunState, Spent, Work};
 pub use ledger::Ledger;
+use mobillm_plugin::Manifest;
 
 use crate::error::RunError;
+
+/// What a message calls `plugins`: name, version and the beginning of the file's sha256 of each.
+pub(crate) fn named(plugins: &[Manifest]) -> String {
+    let one = |Manifest { name, version, sha256, .. }: &Manifest| match sha256 {
+        Some(sha256) => format!("{name} {version}, file {}", sha256.short()),
+        None => format!("{name} {version}"),
+    };
+    match plugins {
+        [] => "none".to_owned(),
+        plugins => plugins.iter().map(one).collect::<Vec<_>>().join("; "),
+    }
+}
 
 /// Makes the folder `path` and locks it for this process, for as long as the file that is returned is
 /// open. What a killed process has left half-written in it is removed.

@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::side_network::SideNetworkContext;
+use mobillm_plugin::Manifest;
 use mobillm_store::Store;
 use mobillm_wire::handshake::{Hello, Refusal, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunError;
 use crate::run::file::{read_json, replace, replace_json};
-use crate::run::lock;
+use crate::run::{lock, named};
 use crate::server::cache::Cache;
 
-/// Version 1 had no `samples` and no `steps_per_epoch`; it is still read.
-const FORMAT: u32 = 2;
+/// Version 1 had no `samples` and no `steps_per_epoch`, version 2 no `plugins`; both are still read.
+const FORMAT: u32 = 3;
 const FORMATS: RangeInclusive<u32> = 1..=FORMAT;
 const STATE: &str = "server.json";
 const ACKS: &str = "acks";
@@ -38,6 +39,8 @@ struct State {
     samples: u64,
     #[serde(default)]
     steps_per_epoch: u64,
+    #[serde(default)]
+    plugins: Vec<Manifest>,
     next_step: u64,
     checkpoint: Option<String>,
 }
@@ -114,11 +117,12 @@ impl ServerFolder {
         Ok(Self { path: path.to_owned(), state, acks, cache: None, _lock: lock })
     }
 
-    /// Takes up the run of `hello`: a new one, or the one that is here already.
+    /// Takes up the run of `hello`: a new one, or the one that is here already. `plugins` are the dynamic
+    /// libraries that the server computes with.
     ///
     /// # Errors
-    /// A refusal if another run, or the same run with other dimensions, is here.
-    pub fn enter(&mut self, hello: &Hello) -> Result<(), Refusal> {
+    /// A refusal if another run, or the same run with other dimensions or plugins, is here.
+    pub fn enter(&mut self, hello: &Hello, plugins: &[Manifest]) -> Result<(), Refusal> {
         // A run that left nothing to go on from may be replaced. What cannot be looked into is not nothing.
         let holds_samples = || Store::holds_samples(&self.store_path()).unwrap_or(true);
         let has_work = |state: &&State| state.checkpoint.is_some() || holds_samples();
@@ -131,6 +135,7 @@ impl ServerFolder {
                     side_network: hello.side_network.clone(),
                     samples: hello.samples,
                     steps_per_epoch: hello.steps_per_epoch,
+                    plugins: plugins.to_vec(),
                     next_step: 0,
                     checkpoint: None,
                 });
@@ -150,7 +155,21 @@ impl ServerFolder {
                         .into(),
                 ))
             }
-            Some(_) => Ok(()),
+            Some(_) => self.check_plugins(plugins).map_err(Refusal::new),
+        }
+    }
+
+    /// What is learnt with other plugins would not be what was begun.
+    ///
+    /// # Errors
+    /// With the reason, if the run that is here was not begun with `plugins`.
+    pub fn check_plugins(&self, plugins: &[Manifest]) -> Result<(), String> {
+        match &self.state {
+            Some(state) if state.plugins != plugins => Err(format!(
+                "the run was begun with another set of plugins ({}); put it back to go on, or begin a new run",
+                named(&state.plugins)
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -300,6 +319,7 @@ impl ServerFolder {
             let problem = "no run has been entered".to_owned();
             return Err(RunError::Folder { path: self.path.clone(), problem });
         };
+        state.format = FORMAT;
         let result = change(state);
         replace_json(&self.path.join(STATE), state)?;
         Ok(result)
@@ -319,33 +339,4 @@ fn remove_checkpoints_but(folder: &Path, kept: Option<&str>) -> Result<(), RunEr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use mobillm_core::privacy::SupervisionKind;
-
-    #[test]
-    fn a_state_of_version_1_is_still_read() {
-        let state: State =
-            serde_json::from_str(include_str!("../../fixtures/server-v1.json")).unwrap();
-        assert_eq!((state.format, state.next_step), (1, 12));
-    }
-
-    #[test]
-    fn a_state_of_version_2_is_still_read() {
-        let state: State =
-            serde_json::from_str(include_str!("../../fixtures/server-v2.json")).unwrap();
-        assert_eq!((state.samples, state.steps_per_epoch), (3627, 227));
-        assert_eq!(state.side_network.supervision, SupervisionKind::Difference);
-    }
-
-    #[test]
-    fn a_checkpoint_that_no_state_names_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["checkpoint-3.safetensors", "notes.txt"] {
-            fs::write(folder.path().join(name), "x").unwrap();
-        }
-        ServerFolder::open(folder.path()).unwrap();
-        assert!(!folder.path().join("checkpoint-3.safetensors").exists());
-        assert!(folder.path().join("notes.txt").exists());
-    }
-}
+mod tests;

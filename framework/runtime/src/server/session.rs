@@ -9,6 +9,7 @@ use mobillm_core::quantizer::Quantizer;
 use mobillm_core::sample::Objective;
 use mobillm_core::side_network::SideNetworkConfig;
 use mobillm_core::transport::{Lane, TransportError};
+use mobillm_plugin::Manifest;
 use mobillm_store::{StoreConfig, record_bytes};
 use mobillm_wire::frame::{Adapter, Frame, Stored};
 use mobillm_wire::handshake::{Hello, Refusal, Welcome};
@@ -32,6 +33,8 @@ pub struct ServerJob<'a> {
     pub quantizer: Arc<dyn Quantizer>,
     /// Builds the side network.
     pub side_network: &'a dyn SideNetworkConfig,
+    /// The dynamic libraries that these two come from.
+    pub plugins: Vec<Manifest>,
     /// What its own config says of the task and the training.
     pub objective: Objective,
     /// See `objective`.
@@ -137,7 +140,7 @@ fn greet(
         None => return Err(TransportError::Closed.into()),
     };
     let fits = hello.check(job.pipeline).and_then(|()| job.check(&hello));
-    if let Err(refusal) = fits.and_then(|()| folder.enter(&hello)) {
+    if let Err(refusal) = fits.and_then(|()| folder.enter(&hello, &job.plugins)) {
         link.send(stop, Frame::Refuse(refusal.clone()).encode(), Lane::Control)?;
         return Err(WireError::Handshake(refusal).into());
     }

@@ -235,10 +235,9 @@ pub fn train_alone(
     watch: &Watch<'_>,
 ) -> Result<(), RunError> {
     let Some(shape) = folder.shape() else { return Ok(()) };
-    if shape.pipeline != job.pipeline {
-        let message = "the run in this folder was begun with another config, or by another release; its \
-                       device will be refused";
-        watch.news(News::Warning { message: message.to_owned() });
+    if let Err(reason) = check(job, folder, &shape) {
+        let message = format!("{reason}; until then its device is refused");
+        watch.news(News::Warning { message });
         return Ok(());
     }
     let steps = shape.side_network.steps;
@@ -252,6 +251,16 @@ pub fn train_alone(
         watch.news(News::Note { message });
     }
     Ok(())
+}
+
+/// Why `job` may not go on with the run `shape` that `folder` holds.
+fn check(job: &ServerJob<'_>, folder: &ServerFolder, shape: &RunShape) -> Result<(), String> {
+    if shape.pipeline != job.pipeline {
+        let reason = "the run was begun with another config, or by another release; go on with the old one, or \
+                      begin a new run";
+        return Err(reason.to_owned());
+    }
+    folder.check_plugins(&job.plugins)
 }
 
 fn go_on(

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod additive;
+mod answers;
 mod bad_input;
 mod cached;
 mod capture;
 mod every_variant;
+mod mistakes;
 mod plugins;
 mod prompt;
 mod refused;

@@ -126,6 +126,18 @@ fn the_assembly_says_what_is_loaded() {
 }
 
 #[test]
+fn libraries_are_told_by_the_place_of_what_comes_from_them() {
+    let mut setup = Setup::new();
+    setup.environment.registry = registry();
+    let inner = "device.selector={type=\"every-nth-layer\", n=2, tokens={type=\"all\"}}";
+    let loaded = load(&setup, &[inner]).unwrap();
+    let of = |key: &str| loaded.libraries_of(&[key]).len();
+    assert_eq!(["device", "device.quantizer", "device.selector"].map(of), [1, 1, 1]);
+    assert_eq!(["server", "device.quant", "device.predictor"].map(of), [0, 0, 0]);
+    assert_eq!(loaded.libraries_of(&["device.quantizer", "device"]), loaded.libraries());
+}
+
+#[test]
 fn options_of_a_library_are_checked_as_those_linked_in() {
     let wrong = [
         "device.quantizer={type=\"nf4\", blok=32}",

@@ -27,7 +27,9 @@ impl Case {
 
     /// The answer when the side network says `side`.
     fn combined(&self, policy: &dyn PrivacyPolicy, mut side: Vec<f32>) -> Vec<f32> {
-        policy.combine(&self.own, &mut side);
+        if let Err(error) = policy.combine(&self.own, &mut side) {
+            panic!("an own prediction of the task is combined: {error}");
+        }
         assert_eq!(side.len(), self.own.len(), "an answer has a number for each output");
         side
     }

@@ -136,14 +136,14 @@ impl PrivacyPolicy for Broken {
         })
     }
 
-    fn combine(&self, own: &[f32], side: &mut [f32]) {
+    fn combine(&self, own: &[f32], side: &mut [f32]) -> Result<(), PolicyError> {
         match self.fault {
-            Fault::Deaf => return,
+            Fault::Deaf => return Ok(()),
             Fault::Subtracts => side.iter_mut().for_each(|side| *side = -*side),
             Fault::AddsOwn => side.iter_mut().zip(own).for_each(|(side, own)| *side += own),
             _ => {}
         }
-        self.sound.combine(own, side);
+        self.sound.combine(own, side)?;
         if self.fault == Fault::Rounds {
             let whole: f32 = side.iter().sum();
             side.iter_mut().for_each(|side| *side = (*side * 1024.0).round() / 1024.0);
@@ -152,6 +152,7 @@ impl PrivacyPolicy for Broken {
                 *largest += left_over;
             }
         }
+        Ok(())
     }
 }
 

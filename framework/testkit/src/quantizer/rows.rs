@@ -18,6 +18,13 @@ pub(super) struct Rows {
     pub(super) count: usize,
 }
 
+impl Rows {
+    /// `[rows, hidden]`.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.count, self.hidden)
+    }
+}
+
 /// Rows that every quantizer must take. Each row has its own order of magnitude.
 pub(super) fn matrix() -> impl Strategy<Value = Rows> {
     (1usize..5, widths()).prop_flat_map(|(count, hidden)| rows(count, hidden, -149..=8))

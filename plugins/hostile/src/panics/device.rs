@@ -157,8 +157,9 @@ impl PrivacyPolicy for SaysNothing {
         Ok(Some(Supervision::Label(0)))
     }
 
-    fn combine(&self, _: &[f32], _: &mut [f32]) {
+    fn combine(&self, _: &[f32], _: &mut [f32]) -> Result<(), PolicyError> {
         self.0.reach("combine");
+        Ok(())
     }
 }
 

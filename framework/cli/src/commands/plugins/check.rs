@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use mobillm_core::registry::{Registry, Slot};
+use mobillm_core::registry::Registry;
 use mobillm_plugin::{Component, Manifest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,6 +32,14 @@ pub(super) use trial::trial;
 /// Whom a law is about that is about none of its components.
 const LIBRARY: &str = "library";
 
+/// Laws of a library.
+const LOADS: &str = "it loads";
+const MANIFEST: &str = "it is what its manifest says";
+const COMPONENTS: &str = "it has components";
+
+/// What the names of mobillm's own libraries begin with, whose tags have no vendor.
+const OURS: &str = "mobillm-";
+
 /// How a component fares under a law.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "verdict", content = "reason")]
@@ -40,8 +48,8 @@ pub(crate) enum Verdict {
     Passed,
     /// It breaks it: what was seen.
     Failed(String),
-    /// The law is not for it: why not.
-    Exempt(String),
+    /// It was not tried, or is not for it: why not.
+    Skipped(String),
 }
 
 /// A law that was tried.
@@ -83,15 +91,14 @@ pub(super) fn check(arguments: &Arguments, check: &CheckArguments) -> Outcome {
     let child = Child { file, patience: Duration::from_secs(check.patience) };
     let mut report = Report::default();
     match child.run::<Seen>(&Task::Look)? {
-        Err(reason) => report.add(LIBRARY, "it loads", Verdict::Failed(reason)),
-        Ok(seen) => {
-            report.add(LIBRARY, "it loads", Verdict::Passed);
-            report.add(LIBRARY, "it is what its manifest says", of_manifest(&seen));
-            report.add(LIBRARY, "it has components", of_components(&seen, &check.options));
-            for component in &seen.components {
-                let options = options(component, &check.options);
-                try_component(&child, component, &options, &mut report, &watcher)?;
+        Err(reason) => {
+            report.add(LIBRARY, LOADS, Verdict::Failed(reason));
+            for law in [MANIFEST, COMPONENTS] {
+                report.add(LIBRARY, law, Verdict::Skipped("it does not load".to_owned()));
             }
+        }
+        Ok(seen) => {
+            try_library(&child, &seen, &check.options, &mut report, &watcher)?;
             report.library = Some(seen);
         }
     }
@@ -121,7 +128,7 @@ fn remove_seal(file: &Path) -> Outcome {
 fn of_manifest(seen: &Seen) -> Verdict {
     match seen.sealed {
         true => Verdict::Passed,
-        false => Verdict::Exempt("it has none; `--seal` writes it".to_owned()),
+        false => Verdict::Skipped("it has none; `--seal` writes it".to_owned()),
     }
 }
 
@@ -140,24 +147,38 @@ fn options(component: &Component, given: &[TaggedOptions]) -> Map<String, Value>
     given.map(|given| given.options.clone()).unwrap_or_default()
 }
 
+/// All laws of a library that loads.
+fn try_library(
+    child: &Child<'_>,
+    seen: &Seen,
+    given: &[TaggedOptions],
+    report: &mut Report,
+    watcher: &Watcher,
+) -> Outcome {
+    let builtins = with_builtins()?;
+    report.add(LIBRARY, LOADS, Verdict::Passed);
+    report.add(LIBRARY, MANIFEST, of_manifest(seen));
+    report.add(LIBRARY, COMPONENTS, of_components(seen, given));
+    for component in &seen.components {
+        let of = format!("{} `{}`", component.slot, component.tag);
+        report.add(&of, "its tag is free and well-formed", of_tag(component, &builtins));
+        report.add(&of, "its tag names its vendor", of_vendor(component, &seen.manifest));
+        report.add(&of, "its schema tells people what there is", of_schema(component));
+        try_component(child, component, &options(component, given), &of, report, watcher)?;
+    }
+    Ok(())
+}
+
+/// The laws of its slot.
 fn try_component(
     child: &Child<'_>,
     component: &Component,
     options: &Map<String, Value>,
+    of: &str,
     report: &mut Report,
     watcher: &Watcher,
 ) -> Outcome {
     let Component { slot, tag, .. } = component;
-    let of = format!("{slot} `{tag}`");
-    report.add(&of, "its tag is free and well-formed", of_tag(*slot, tag, &with_builtins()?));
-    report.add(&of, "its schema tells people what there is", of_schema(component));
-    if let Some(missing) = missing(component, options) {
-        let reason = format!(
-            "`{missing}` has no default; say what it is to be: --options '{tag}={{\"{missing}\": ...}}'"
-        );
-        report.add(&of, "its options are all there", Verdict::Failed(reason));
-        return Ok(());
-    }
     let task = |law: Option<&String>| Task::Try {
         slot: *slot,
         tag: tag.clone(),
@@ -167,14 +188,24 @@ fn try_component(
     let laws: Vec<String> = match child.run(&task(None))? {
         Ok(laws) => laws,
         Err(reason) => {
-            report.add(&of, "it is built of its options", Verdict::Failed(reason));
+            report.add(of, "it loads again", Verdict::Failed(reason));
             return Ok(());
         }
     };
+    if let Some(missing) = missing(component, options) {
+        let reason = format!(
+            "`{missing}` has no default; say what it is to be: --options '{tag}={{\"{missing}\": ...}}'"
+        );
+        report.add(of, "its options are all there", Verdict::Failed(reason));
+        for law in &laws {
+            report.add(of, law, Verdict::Skipped(format!("`{missing}` is missing")));
+        }
+        return Ok(());
+    }
     let bar = watcher.bar(tag, laws.len() as u64, "laws");
     for law in &laws {
         let verdict = child.run(&task(Some(law)))?.unwrap_or_else(Verdict::Failed);
-        report.add(&of, law, verdict);
+        report.add(of, law, verdict);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -188,10 +219,10 @@ fn missing<'a>(component: &'a Component, options: &Map<String, Value>) -> Option
     required.find(|option| !options.contains_key(*option))
 }
 
-fn of_tag(slot: Slot, tag: &str, builtins: &Registry) -> Verdict {
+fn of_tag(Component { slot, tag, .. }: &Component, builtins: &Registry) -> Verdict {
     let is_one = tag.starts_with(|first: char| first.is_ascii_lowercase())
         && tag.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
-    match builtins.entry(slot, tag) {
+    match builtins.entry(*slot, tag) {
         Some(entry) => Verdict::Failed(format!(
             "{} has a {slot} of that name; put your name and a dot before yours",
             entry.origin
@@ -202,6 +233,20 @@ fn of_tag(slot: Slot, tag: &str, builtins: &Registry) -> Verdict {
             Verdict::Failed(format!("`{tag}` is no tag; {expected}"))
         }
         None => Verdict::Passed,
+    }
+}
+
+/// Whoever gives a tag without a vendor may find it taken by another, or by mobillm itself one day.
+fn of_vendor(Component { tag, .. }: &Component, library: &Manifest) -> Verdict {
+    let parts = tag.split_once('.');
+    match parts.is_some_and(|(vendor, name)| !vendor.is_empty() && !name.is_empty()) {
+        true => Verdict::Passed,
+        false if library.name.starts_with(OURS) => {
+            Verdict::Skipped("it is a part of mobillm".to_owned())
+        }
+        false => Verdict::Failed(format!(
+            "`{tag}` may be another's, too; expected vendor, dot and name, such as `acme.q8`"
+        )),
     }
 }
 

@@ -3,8 +3,8 @@
 mod name;
 mod template;
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use mobillm_core::registry::Slot;
@@ -34,15 +34,12 @@ pub(crate) enum NewError {
     /// There is something of that name.
     #[error("{} is there already; nothing is overwritten, take another name", .0.display())]
     Exists(PathBuf),
-    /// A slot that there is no template of.
+    /// Crates that nobody can download.
     #[error(
-        "there is no template of a {slot} in C, but of selectors, privacy policies, quantizers and transports; \
-         take `--lang rust`, or begin with one of these: the header that comes with it has every slot"
+        "a plugin in Rust is built with mobillm's crates, which are not published yet: say where its sources are \
+         with `--framework FOLDER`, or take `--lang c`, which needs none of them"
     )]
-    Language {
-        /// The slot.
-        slot: Slot,
-    },
+    Unpublished,
     /// No sources of mobillm.
     #[error("{} is no folder of mobillm's sources: there is no {} in it", path.display(), missing.display())]
     Framework {
@@ -65,14 +62,14 @@ pub(crate) enum NewError {
 impl NewError {
     /// Whether it is the command line that is wrong.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Name { .. } | Self::Language { .. } | Self::Framework { .. })
+        matches!(self, Self::Name { .. } | Self::Unpublished | Self::Framework { .. })
     }
 }
 
 pub(super) fn new(arguments: &Arguments, new: &NewArguments) -> Outcome {
     let name = Name::parse(&new.name)?;
     let slot = Slot::from(new.slot);
-    let template = Template::of(slot, new.lang).ok_or(NewError::Language { slot })?;
+    let template = Template::of(slot, new.lang);
     let files = template.files(&name, new.framework.as_deref())?;
     let folder = PathBuf::from(name.folder());
     write(&folder, &files)?;
@@ -96,27 +93,26 @@ pub(super) fn new(arguments: &Arguments, new: &NewArguments) -> Outcome {
 
 /// Writes `files` into the new folder `folder`: all of them, or nothing.
 fn write(folder: &Path, files: &[(String, String)]) -> Result<(), NewError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        |source| NewError::Write { path, source }
-    };
     // Not `exists`: a link to nowhere is something, too.
     if fs::symlink_metadata(folder).is_ok() {
         return Err(NewError::Exists(folder.to_owned()));
     }
-    let whole =
-        tempfile::Builder::new().prefix(".mobillm-new-").tempdir_in(".").map_err(failed(folder))?;
+    let failed = |path: PathBuf| |source| NewError::Write { path, source };
+    // It is removed at the end, with all that could not be finished in it.
+    let workplace = tempfile::Builder::new().prefix(".mobillm-new-").tempdir_in(".");
+    let workplace = workplace.map_err(failed(folder.to_owned()))?;
+    let whole = workplace.path().join(folder);
     for (name, content) in files {
-        let path = whole.path().join(name);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(failed(parent))?;
-        }
-        fs::write(&path, content).map_err(failed(&path))?;
+        write_file(&whole.join(name), content).map_err(failed(folder.join(name)))?;
     }
-    // A temporary folder is for its owner alone; this one is to be read by others.
-    fs::create_dir(folder).map_err(failed(folder))?;
-    let place = fs::metadata(folder).map_err(failed(folder))?;
-    fs::set_permissions(whole.path(), place.permissions()).map_err(failed(folder))?;
-    // Over the empty folder that was just made, and over nothing else.
-    fs::rename(whole.keep(), folder).map_err(failed(folder))
+    // Whatever came to be there meanwhile stays, unless it is an empty folder.
+    fs::rename(&whole, folder).map_err(failed(folder.to_owned()))
+}
+
+/// Writes a file to the disk, and the folders that it needs.
+fn write_file(path: &Path, content: &str) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let mut file = File::create_new(path)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()
 }

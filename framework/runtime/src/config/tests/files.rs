@@ -155,7 +155,8 @@ fn libraries_are_looked_for_beside_the_file_that_names_them() {
 fn what_a_manifest_refuses_is_not_loaded() {
     let with_plugin = format!("{WHOLE}[plugins]\nload = ['libx.so']\n");
     let manifest = |sha256: &str| {
-        format!("name='x'\nversion='1'\nabi='1.0'\nslots=['quantizer']\nsha256='{sha256}'\n")
+        let known = "format=1\nname='x'\nversion='1'\nabi='1.0'\nslots=['quantizer']";
+        format!("{known}\nsha256='{sha256}'\n")
     };
     let folder = |manifest: &str| {
         Folder::new(&[

@@ -1,8 +1,10 @@
 //! The templates: files of `templates/`, with the names that they are written with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use mobillm::config::reference::places;
 use mobillm_core::registry::Slot;
+use mobillm_plugin::HEADER;
 use serde_json::json;
 
 use super::NewError;
@@ -15,17 +17,13 @@ macro_rules! template {
     };
 }
 
-/// What a component in C is written against.
-const HEADER: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../plugin/include/mobillm_plugin.h"));
-
 /// What a component in a slot and a language begins as.
 pub(super) struct Template {
     language: Language,
     slot: Slot,
     /// Its source.
     source: &'static str,
-    /// More files, in Rust.
+    /// More files.
     more: &'static [(&'static str, &'static str)],
     /// Features of the kit, in Rust.
     features: &'static str,
@@ -37,21 +35,18 @@ pub(super) struct Template {
     tests: &'static str,
 }
 
-/// The keys under which configs name a component of a slot.
-fn key(slot: Slot) -> &'static str {
-    match slot {
-        Slot::Backbone => "device.backbone",
-        Slot::Selector => "device.selector",
-        Slot::PrivacyPolicy => "device.privacy",
-        Slot::Quantizer => "device.quantizer",
-        Slot::Transport => "link.transport",
-        Slot::SideNetwork => "server.side_network",
-    }
+/// How a config names the component `tag` of `slot`, wherever it has one.
+fn example(slot: Slot, tag: &str) -> String {
+    let of_table = |place: &&str| {
+        let (table, key) = place.split_once('.').unwrap_or_default();
+        format!("[{table}]\n{key} = {{ type = \"{tag}\" }}")
+    };
+    places(slot).iter().map(of_table).collect::<Vec<_>>().join("\n\n")
 }
 
 impl Template {
-    /// The one of `slot` in `language`, if there is one.
-    pub(super) fn of(slot: Slot, language: Language) -> Option<Self> {
+    /// The one of `slot` in `language`.
+    pub(super) fn of(slot: Slot, language: Language) -> Self {
         let plain = |source| Self {
             language,
             slot,
@@ -62,7 +57,7 @@ impl Template {
             dev_dependencies: "",
             tests: "",
         };
-        Some(match (language, slot) {
+        match (language, slot) {
             (Language::Rust, Slot::Quantizer) => Self {
                 tests: template!("rust/tests/quantizer.rs"),
                 ..plain(template!("rust/quantizer.rs"))
@@ -98,14 +93,21 @@ impl Template {
             (Language::C, Slot::Selector) => plain(template!("c/selector.c")),
             (Language::C, Slot::PrivacyPolicy) => plain(template!("c/privacy_policy.c")),
             (Language::C, Slot::Transport) => plain(template!("c/transport.c")),
-            (Language::C, Slot::Backbone | Slot::SideNetwork) => return None,
-        })
+            (Language::C, Slot::Backbone) => plain(template!("c/backbone.c")),
+            (Language::C, Slot::SideNetwork) => Self {
+                more: &[
+                    ("head.h", template!("c/side_network_head.h")),
+                    ("file.h", template!("c/side_network_file.h")),
+                ],
+                ..plain(template!("c/side_network.c"))
+            },
+        }
     }
 
-    /// Its files, by their path in the folder of `name`; in Rust with the crates of `framework`, or the published ones.
+    /// Its files, by their path in the folder of `name`; in Rust with the crates of `framework`.
     ///
     /// # Errors
-    /// If `framework` does not have them.
+    /// If there is no `framework`, or it does not have them.
     pub(super) fn files(
         &self,
         name: &Name<'_>,
@@ -115,7 +117,7 @@ impl Template {
         let identifier = name.identifier();
         let mut files = match self.language {
             Language::Rust => vec![
-                ("Cargo.toml".to_owned(), with_crates(&fill(&self.manifest()), framework)?),
+                ("Cargo.toml".to_owned(), self.manifest(name, framework)?),
                 ("README.md".to_owned(), fill(template!("rust/README.md"))),
                 (".gitignore".to_owned(), fill(template!("rust/gitignore"))),
                 ("src/lib.rs".to_owned(), fill(self.source)),
@@ -145,20 +147,24 @@ impl Template {
         }
     }
 
-    fn manifest(&self) -> String {
-        template!("rust/Cargo.toml.template")
+    /// The `Cargo.toml` of `name`.
+    fn manifest(&self, name: &Name<'_>, framework: Option<&Path>) -> Result<String, NewError> {
+        let manifest = template!("rust/Cargo.toml.template")
             .replace("DEV_MORE\n", self.dev_dependencies)
             .replace("MORE\n", self.dependencies)
-            .replace(" FEATURES", self.features)
+            .replace(" FEATURES", self.features);
+        with_crates(&self.fill(&manifest, name), framework.ok_or(NewError::Unpublished)?)
     }
 
     /// The C source with the door that the host comes in by.
     fn with_door(&self) -> String {
         let (slot, table) = match self.slot {
+            Slot::Backbone => ("MOBILLM_SLOT_BACKBONE", "BACKBONE"),
             Slot::Selector => ("MOBILLM_SLOT_SELECTOR", "SELECTOR"),
             Slot::PrivacyPolicy => ("MOBILLM_SLOT_PRIVACY_POLICY", "POLICY"),
+            Slot::Quantizer => ("MOBILLM_SLOT_QUANTIZER", "QUANTIZER"),
             Slot::Transport => ("MOBILLM_SLOT_TRANSPORT", "TRANSPORT"),
-            _ => ("MOBILLM_SLOT_QUANTIZER", "QUANTIZER"),
+            Slot::SideNetwork => ("MOBILLM_SLOT_SIDE_NETWORK", "SIDE_NETWORK"),
         };
         let door = template!("c/door.c").replace("SLOT_CODE", slot).replace("TABLE", table);
         self.source.to_owned() + &door
@@ -166,26 +172,27 @@ impl Template {
 
     fn fill(&self, text: &str, name: &Name<'_>) -> String {
         let tag = name.tag();
-        let (table, key) = key(self.slot).split_once('.').unwrap_or_default();
         text.replace("plugin-name", name.folder())
             .replace("plugin.tag", &tag)
             .replace("plugin_ident", &name.identifier())
             .replace("PluginType", &name.type_name(self.slot))
             .replace("QUAD", &name.payload())
             .replace("SLOTNAME", &self.slot.to_string())
-            .replace("EXAMPLE", &format!("[{table}]\n{key} = {{ type = \"{tag}\" }}"))
+            .replace("EXAMPLE", &example(self.slot, &tag))
     }
 }
 
-/// `manifest` with the crates of `framework`, or the published ones, where it says `MOBILLM/name`.
-fn with_crates(manifest: &str, framework: Option<&Path>) -> Result<String, NewError> {
+/// `manifest` with the crates of `framework` where it says `MOBILLM/name`.
+fn with_crates(manifest: &str, framework: &Path) -> Result<String, NewError> {
     let mut text = String::new();
     for line in manifest.lines() {
         match line.split_once("MOBILLM/") {
             None => text.push_str(line),
             Some((before, after)) => {
-                let (name, features) = after.split_at(after.find(',').unwrap_or(after.len()));
-                text += &format!("{before}{{ {}{features} }}", source(name, framework)?);
+                let (name, more) = after.split_at(after.find(',').unwrap_or(after.len()));
+                // A text of JSON is one of TOML.
+                let path = json!(crate_of(framework, name)?);
+                text += &format!("{before}{{ path = {path}{more} }}");
             }
         }
         text.push('\n');
@@ -193,15 +200,11 @@ fn with_crates(manifest: &str, framework: Option<&Path>) -> Result<String, NewEr
     Ok(text)
 }
 
-/// Where the crate `name` comes from.
-fn source(name: &str, framework: Option<&Path>) -> Result<String, NewError> {
-    let Some(folder) = framework else {
-        return Ok(format!("version = \"{}\"", env!("CARGO_PKG_VERSION")));
-    };
-    let path = folder.join("framework").join(name);
+/// Where the crate `name` is.
+fn crate_of(framework: &Path, name: &str) -> Result<PathBuf, NewError> {
+    let path = framework.join("framework").join(name);
     match path.canonicalize() {
-        // A text of JSON is one of TOML.
-        Ok(whole) if whole.join("Cargo.toml").exists() => Ok(format!("path = {}", json!(whole))),
-        _ => Err(NewError::Framework { path: folder.to_owned(), missing: path }),
+        Ok(whole) if whole.join("Cargo.toml").exists() => Ok(whole),
+        _ => Err(NewError::Framework { path: framework.to_owned(), missing: path }),
     }
 }
