@@ -7,9 +7,8 @@ fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     let system = env::var("CARGO_CFG_TARGET_OS");
     let beside = if system.as_deref() == Ok("macos") { "@loader_path" } else { "$ORIGIN" };
-    if let Ok(libtorch) = env::var("LIBTORCH") {
-        for folder in [&format!("{beside}/libtorch"), &libtorch] {
-            println!("cargo::rustc-link-arg-cdylib=-Wl,-rpath,{folder}/lib");
-        }
+    let built_against = env::var("LIBTORCH").ok();
+    for folder in [Some(format!("{beside}/libtorch")), built_against].into_iter().flatten() {
+        println!("cargo::rustc-link-arg-cdylib=-Wl,-rpath,{folder}/lib");
     }
 }

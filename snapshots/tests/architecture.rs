@@ -209,30 +209,3 @@ fn only_the_door_of_plugins_takes_rows_for_cleared() {
     let of: Vec<&Path> = of.iter().map(|path| path.strip_prefix(root).unwrap()).collect();
     assert_eq!(of, [Path::new("framework/plugin/src/sdk/quantizer.rs")]);
 }
-
-/// The laws that the docs in the file `path` list, each with its words, behind `mark`.
-fn listed_laws(path: &str, mark: &str) -> Vec<String> {
-    let source = fs::read_to_string(Path::new("..").join(path)).unwrap();
-    let mut laws: Vec<String> = Vec::new();
-    let mut is_listed = false;
-    for line in source.lines().map(|line| line.strip_prefix(mark).unwrap_or_default()) {
-        is_listed &= line.starts_with("   ");
-        if line.starts_with(" * `") {
-            laws.push(line.to_owned());
-            is_listed = true;
-        } else if let (true, Some(law)) = (is_listed, laws.last_mut()) {
-            law.push_str(&line[2..]);
-        }
-    }
-    laws
-}
-
-#[test]
-fn a_trait_lists_the_laws_of_its_suite() {
-    for slot in ["backbone", "selector", "privacy", "quantizer", "transport", "side_network"] {
-        let of_trait = listed_laws(&format!("framework/core/src/{slot}.rs"), "///");
-        let of_suite = listed_laws(&format!("framework/testkit/src/{slot}.rs"), "//!");
-        assert!(of_suite.len() > 5, "{slot}: {of_suite:#?}");
-        assert_eq!(of_trait, of_suite, "{slot}");
-    }
-}

@@ -1,6 +1,7 @@
 //! Runs other programs.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -84,7 +85,14 @@ pub(crate) fn run_into(command: &mut Command, file: &Path) -> Result<(), Failure
         Err(error) => (Err(error), Vec::new()),
     };
     finish(line, status)?;
-    std::fs::write(file, printed).map_err(|source| Failure::Write { path: file.to_owned(), source })
+    let partial = file.with_extension("partial");
+    let replace = || {
+        let mut whole = File::create(&partial)?;
+        whole.write_all(&printed)?;
+        whole.sync_all()?;
+        std::fs::rename(&partial, file)
+    };
+    replace().map_err(|source| Failure::Write { path: file.to_owned(), source })
 }
 
 /// Like [`run`], and gathers in `kept` the lines of its output that `keep` picks.

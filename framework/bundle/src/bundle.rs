@@ -83,6 +83,19 @@ pub enum BundleError {
         /// How many there are.
         vocabulary: usize,
     },
+    /// What stands around a text leaves no room for any of it.
+    #[error(
+        "{around} has {tokens} tokens, but max_tokens is {max_tokens}, which leaves no room for a text; expected at least {}",
+        tokens + 1
+    )]
+    NoRoom {
+        /// What stands around it.
+        around: &'static str,
+        /// Its tokens.
+        tokens: usize,
+        /// The limit.
+        max_tokens: usize,
+    },
     /// The tokenizer cannot be used.
     #[error("{}: {problem}", path.display())]
     Tokenizer {

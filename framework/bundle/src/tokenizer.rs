@@ -61,13 +61,9 @@ impl BundleTokenizer {
             problem: format!("{problem}; expected a tokenizer.json of Hugging Face tokenizers"),
         })?;
         let this = Self { tokenizer, unknown, max_tokens, path };
-        let special = this.special_tokens(true);
-        if max_tokens <= special {
-            return Err(this.error(format!(
-                "max_tokens is {max_tokens}, but a pair has {special} special tokens; \
-                 expected at least {}",
-                special + 1
-            )));
+        let tokens = this.special_tokens(true);
+        if max_tokens <= tokens {
+            return Err(BundleError::NoRoom { around: "an empty pair", tokens, max_tokens });
         }
         Ok(this)
     }
@@ -136,12 +132,8 @@ impl BundleTokenizer {
         let excess = encoding.len().saturating_sub(self.max_tokens);
         let texts: usize = parts.iter().map(Vec::len).sum();
         if excess > 0 && excess >= texts {
-            return Err(self.error(format!(
-                "the template of `task.prompt` has {} tokens, but max_tokens is {}, which leaves no room \
-                 for a text; shorten it or raise `device.max_tokens`",
-                encoding.len() - texts,
-                self.max_tokens
-            )));
+            let (around, tokens) = ("the template of `task.prompt`", encoding.len() - texts);
+            return Err(BundleError::NoRoom { around, tokens, max_tokens: self.max_tokens });
         }
         for _ in 0..excess {
             // Of parts that are equally long the last is cut.

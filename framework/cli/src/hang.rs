@@ -19,7 +19,12 @@ const GRACE: Duration = Duration::from_secs(10);
 /// # Errors
 /// If the system gives no thread for it.
 pub(crate) fn mind_loading() -> io::Result<()> {
-    watch(PluginsConfig::default().patience_seconds, &Stop::default())
+    let patience = PluginsConfig::default().patience_seconds;
+    mobillm_plugin::watch(Duration::from_secs(patience), move |hang| {
+        say(&format!("error: {hang}; while a library is loaded no call may take longer"));
+        // Not through what would run at exit: it may wait for the call, too.
+        exit(1);
+    })
 }
 
 /// Minds the calls of the libraries of `plugins`, if there are any: of one that takes longer than `seconds`
@@ -28,10 +33,9 @@ pub(crate) fn mind_loading() -> io::Result<()> {
 /// # Errors
 /// If the system gives no thread for it.
 pub(crate) fn mind(plugins: &Plugins, seconds: u64, stop: &Stop) -> io::Result<()> {
-    if plugins.libraries.is_empty() { Ok(()) } else { watch(seconds, stop) }
-}
-
-fn watch(seconds: u64, stop: &Stop) -> io::Result<()> {
+    if plugins.libraries.is_empty() {
+        return Ok(());
+    }
     let patience = Duration::from_secs(seconds);
     let stop = stop.clone();
     mobillm_plugin::watch(patience, move |hang| {
@@ -43,7 +47,6 @@ fn watch(seconds: u64, stop: &Stop) -> io::Result<()> {
             "error: {hang} and keeps this process from ending in order; a call that just is that slow may take \
              `plugins.patience_seconds`"
         ));
-        // Not through what would run at exit: it may wait for the call, too.
         exit(1);
     })
 }

@@ -194,22 +194,7 @@ pub type OwnPrediction = Option<Array2<f32>>;
 
 /// A frozen model that only runs forward.
 ///
-/// Laws, held by `testkit`:
-///
-/// * `shapes_equal_info`: samples of 1 to `max_tokens` tokens are taken; a tap is `[batch, tokens, hidden]`,
-///   finite, with the samples' lengths.
-/// * `exactly_the_asked_layers_arrive`: ascending; neither they nor the own prediction depend on which others
-///   are asked for.
-/// * `a_tap_arrives_before_the_next_layer_runs`: tap 0 comes long before the last: the device never holds
-///   them all.
-/// * `equal_input_gives_equal_taps`: to the bit, in one instance and in two.
-/// * `batch_mates_do_not_matter`: a sample alone gives what it gives among others, but for rounding.
-/// * `bad_batches_are_refused`: no samples, no tokens, a token outside the vocabulary, too many tokens: an
-///   error that names the sample, and the next run is as before.
-/// * `the_sinks_error_ends_the_run`: no tap follows, the error names the layer and keeps the cause, and the
-///   next run is as before.
-/// * `the_sinks_panic_unwinds_to_the_caller`: and the next run is as before.
-/// * `a_sink_may_run_a_backbone`: another instance, while this one is at work.
+/// What it promises beyond its types are the laws of `mobillm_testkit::backbone`.
 pub trait Backbone: Send {
     /// The model's dimensions and identity.
     fn info(&self) -> &BackboneInfo;

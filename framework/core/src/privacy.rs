@@ -108,26 +108,7 @@ pub struct PolicyInfo {
 
 /// Decides what the server sees of activations and of the truth.
 ///
-/// Laws, held by `testkit` for two classes, three classes and a regression, as far as `check` finds no fault:
-///
-/// * `it_is_for_some_task`: `check` finds no fault with at least one of them.
-/// * `it_says_what_it_does`: a guarantee in words, the same whenever it is asked; a regression has no
-///   probabilities.
-/// * `shapes_stay`: a release has the rows, the layout and the layer of what was selected, and finite rows
-///   stay finite.
-/// * `batch_mates_change_nothing`: a sample is released as it is alone, to the bit.
-/// * `a_second_release_is_the_first`: of the same sample, also by another instance: a resumed run sends the
-///   same.
-/// * `a_prediction_changes_no_later_release`: predicting spends nothing of what training may release.
-/// * `supervision_is_of_its_kind_and_stays`: it is what `info` announces, fits the task, and is the same a
-///   second time.
-/// * `the_side_network_has_the_word`: trained on the truth, its output is the answer. Only for such policies.
-/// * `silence_leaves_the_own_prediction`: a side network that says zero leaves the own ranking and value.
-///   Only where answers start from the own prediction.
-/// * `a_difference_gives_the_truth`: added to the own prediction, a difference that was learned is the truth.
-///   Only there, too.
-/// * `what_does_not_fit_is_refused`: truths and own predictions that are no numbers, of another task or of
-///   another width.
+/// What it promises beyond its types are the laws of `mobillm_testkit::privacy`.
 ///
 /// The device's *own* prediction is the backbone's task head: `[outputs]` logits, or the scaled target.
 /// A backbone without one predicts the prior: the logarithm of each class's share of the training rows,

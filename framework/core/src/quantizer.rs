@@ -138,20 +138,8 @@ impl<'a> Payload<'a> {
 
 /// A code for rows of f32.
 ///
-/// Laws, held by `testkit`. Rows that are not finite never come here: [`release`](crate::privacy::release) refuses them.
-///
-/// * `every_row_takes_row_bytes`: a payload has the size that `row_bytes` says, and another instance reads
-///   it.
-/// * `rows_are_encoded_on_their_own`: a row's bytes do not depend on its batch mates.
-/// * `every_byte_and_value_is_written`: what was in a buffer before changes nothing.
-/// * `decoding_stays_within_error_bound`: value by value, within what `error_bound` says of the row.
-/// * `a_refused_value_is_named_with_its_place`: finite values up to 1000 are encoded; another may be refused,
-///   by row and column.
-/// * `a_slice_of_a_payload_decodes_to_its_rows`: to the bits of the whole.
-/// * `empty_payloads_are_encoded_and_decoded`: no rows is no error.
-/// * `a_damaged_header_is_refused`: cut, too long, of another format or of other counts than expected.
-/// * `damaged_rows_give_an_error_or_finite_values`: whatever stands in them.
-/// * `threads_share_an_instance`: at once they encode and decode what one after the other would.
+/// Rows that are not finite never come here: [`release`](crate::privacy::release) refuses them. What it promises
+/// beyond its types are the laws of `mobillm_testkit::quantizer`.
 pub trait Quantizer: Send + Sync {
     /// What the bytes are.
     fn format(&self) -> PayloadFormat;

@@ -8,6 +8,8 @@
 //! its config. A server that also has the data file can tell which row a sample is. And within a window
 //! samples are sent sorted by length, the shortest first: the order on the wire ranks texts by length.
 
+use std::fmt;
+
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -39,8 +41,8 @@ impl RunKey {
     }
 }
 
-impl std::fmt::Debug for RunKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RunKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RunKey(secret)")
     }
 }
@@ -49,8 +51,8 @@ impl std::fmt::Debug for RunKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SampleId(pub u64);
 
-impl std::fmt::Display for SampleId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for SampleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
 }
@@ -88,6 +90,17 @@ pub enum Objective {
     },
     /// One value; trained with squared error.
     Regression,
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Classification { classes } => {
+                write!(f, "a classification into {classes} classes")
+            }
+            Self::Regression => f.write_str("a regression"),
+        }
+    }
 }
 
 impl Objective {

@@ -29,20 +29,7 @@ pub enum SelectorError {
 
 /// Chooses layers once, and rows for every tap.
 ///
-/// Laws, held by `testkit`; the last four not against one that draws its rows anew each time:
-///
-/// * `it_can_be_used_with_twelve_layers`: `check` finds no fault with a model of 12 layers, however it pools.
-/// * `layers_are_ascending_and_within_the_model`: of models of 1 to 24 layers at least one is tapped, and the
-///   same whenever it is asked.
-/// * `rows_are_made_of_their_own_tokens`: `rows` says how many there are, positions are ascending, padding is
-///   never selected, layer and width stay.
-/// * `what_does_not_fit_is_an_error`: lengths that are not those of the tap are refused.
-/// * `batch_mates_change_nothing`: a sample's rows and positions are those that it has alone.
-/// * `layers_share_a_layout`: all layers of a micro-batch have the same rows per sample, at the same
-///   positions.
-/// * `old_memory_and_strides_change_nothing`: a reused buffer, another order in memory: the same rows.
-/// * `a_row_follows_the_token_at_its_position`: it changes with that token; a sample's only row may be of
-///   several.
+/// What it promises beyond its types are the laws of `mobillm_testkit::selector`.
 pub trait Selector: Send {
     /// The layers to tap, ascending: 0 is the embedding, `info.layers` the last layer's output.
     fn layers(&self, info: &BackboneInfo) -> Vec<usize>;

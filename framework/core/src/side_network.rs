@@ -159,29 +159,38 @@ pub struct SideNetworkInfo {
 }
 
 impl SideNetworkInfo {
-    /// Whether this is a network for the taps, task and bundle of `context`.
+    /// In what this is no network for the bundle, taps and task of `context`, in words; `None` if it is one.
+    pub fn misfit(&self, context: &SideNetworkContext) -> Option<String> {
+        fn differing<T: PartialEq>(
+            what: &str,
+            (got, expected): (&T, &T),
+            shown: impl Fn(&T) -> String,
+        ) -> Option<String> {
+            let told = || format!("{what}: got {}, expected {}", shown(got), shown(expected));
+            (got != expected).then(told)
+        }
+        let found = [
+            differing("bundle", (&self.bundle, &context.bundle), Fingerprint::short),
+            differing("tapped layers", (&self.taps, &context.taps), |taps| format!("{taps:?}")),
+            differing("hidden size", (&self.hidden, &context.hidden), usize::to_string),
+            differing("task", (&self.objective, &context.objective), Objective::to_string),
+        ];
+        let found: Vec<String> = found.into_iter().flatten().collect();
+        (!found.is_empty()).then(|| found.join("; "))
+    }
+
+    /// Whether an adapter file that was found is of a network for `context`.
     ///
     /// # Errors
     /// [`SideNetworkError::Adapter`], if it is for others: its answers would mean nothing.
     pub fn check(&self, context: &SideNetworkContext) -> Result<(), SideNetworkError> {
-        let (got, expected) = (self.bundle.short(), context.bundle.short());
-        if self.bundle != context.bundle {
+        self.misfit(context).map_or(Ok(()), |misfit| {
             let problem = format!(
-                "it was trained on the activations of bundle {got}, the config names bundle {expected}; import \
-                 the model that it was trained with, or train again"
+                "it was trained with another model or config ({misfit}); take those that it was trained with, \
+                 or train again"
             );
-            return Err(SideNetworkError::Adapter { problem });
-        }
-        let got = (&self.taps[..], self.hidden, self.objective);
-        let expected = (&context.taps[..], context.hidden, context.objective);
-        if got != expected {
-            let problem = format!(
-                "its taps, hidden size and task are {got:?}, the config has {expected:?}; take the config that \
-                 it was trained with, or train again"
-            );
-            return Err(SideNetworkError::Adapter { problem });
-        }
-        Ok(())
+            Err(SideNetworkError::Adapter { problem })
+        })
     }
 }
 
@@ -198,7 +207,8 @@ pub struct StepReport {
 
 /// A small network over the taps of a frozen backbone.
 ///
-/// Laws, held by `testkit`, most of them for every task that `check` finds no fault with. What one engine saves the
+/// What one engine saves the other loads. What it promises beyond its types are the laws of
+/// `mobillm_testkit::side_network`.
 /// other loads.
 ///
 /// * `knows_what_it_can_be_trained_on`: the truth or, being additive, differences, for every objective;
@@ -316,21 +326,33 @@ mod tests {
             additive: false,
         };
         right.check(&context).unwrap();
+        assert_eq!(right.misfit(&context), None);
         let of = |info: &SideNetworkInfo| info.clone();
-        for (wrong, problem) in [
-            (SideNetworkInfo { bundle: Fingerprint([2; 32]), ..of(&right) }, "import the model"),
-            (SideNetworkInfo { taps: vec![1], ..of(&right) }, "([1], 4, Regression)"),
-            (SideNetworkInfo { hidden: 5, ..of(&right) }, "([1, 2], 5, Regression)"),
+        // Only the first eight digits are shown, but all count.
+        let mut bundle = [1; 32];
+        bundle[31] = 2;
+        let objective = Objective::Classification { classes: 2 };
+        for (wrong, misfit) in [
             (
-                SideNetworkInfo {
-                    objective: Objective::Classification { classes: 2 },
-                    ..of(&right)
-                },
-                "Classification { classes: 2 }",
+                SideNetworkInfo { bundle: Fingerprint([2; 32]), ..of(&right) },
+                "bundle: got 02020202, expected 01010101",
+            ),
+            (
+                SideNetworkInfo { bundle: Fingerprint(bundle), ..of(&right) },
+                "bundle: got 01010101, expected 01010101",
+            ),
+            (
+                SideNetworkInfo { taps: vec![1], ..of(&right) },
+                "tapped layers: got [1], expected [1, 2]",
+            ),
+            (
+                SideNetworkInfo { hidden: 5, objective, ..of(&right) },
+                "hidden size: got 5, expected 4; task: got a classification into 2 classes, expected a regression",
             ),
         ] {
+            assert_eq!(wrong.misfit(&context).as_deref(), Some(misfit));
             let error = wrong.check(&context).unwrap_err().to_string();
-            assert!(error.contains(problem) && error.contains("train again"), "{error}");
+            assert!(error.contains(misfit) && error.contains("train again"), "{error}");
         }
     }
 }

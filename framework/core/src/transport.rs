@@ -106,21 +106,7 @@ pub trait Listener: Send {
 
 /// Makes links.
 ///
-/// Laws, held by `testkit`:
-///
-/// * `frames_arrive_whole_and_in_order`: of any length, both ways at once, whatever lane the sender hints at.
-/// * `a_slow_reader_holds_the_writer_back`: a writer stands still while nobody reads, and goes on when
-///   somebody does: memory stays bounded.
-/// * `closing_a_sink_ends_the_other_source`: after all that was sent; closing twice is fine, sending
-///   afterwards is not.
-/// * `closing_one_way_leaves_the_other_open`: frames still come from the other end.
-/// * `dropping_a_link_unblocks_who_waits`: a reader and a writer at the other end.
-/// * `a_frame_that_was_cut_does_not_arrive`: all of it comes, or nothing.
-/// * `a_receive_that_is_given_up_loses_nothing`: the next one has the frame.
-/// * `links_do_not_mix`: several at a time over one listener.
-/// * `a_second_listener_is_refused_and_a_later_one_is_not`: one at an address, until it is dropped.
-/// * `an_oversize_frame_is_refused_and_the_link_stays`: by sizes, before anything is sent. Only where
-///   `Limits` say what is too large.
+/// What it promises beyond its types are the laws of `mobillm_testkit::transport`.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Connects to a listener.

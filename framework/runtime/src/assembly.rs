@@ -25,7 +25,7 @@ use crate::environment::Environment;
 use crate::error::RunError;
 
 /// Where each slot stands in a config.
-const COMPONENTS: [(&str, Slot); 7] = [
+pub(crate) const COMPONENTS: [(&str, Slot); 7] = [
     ("device.backbone", Slot::Backbone),
     ("device.selector", Slot::Selector),
     ("device.privacy", Slot::PrivacyPolicy),

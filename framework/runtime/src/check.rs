@@ -1,9 +1,12 @@
-//! Everything that is wrong with a config at once: by itself, for the model and for the data that it names.
+//! What is wrong with a config at once: by itself, for the model and for the data that it names.
 //!
 //! What is wrong with one part keeps no other from being checked: of a model that is not there the data is read, and
-//! of a config with a mistake what is sound is held against both.
+//! of a config with a mistake what is sound is held against both. What only a run shows comes later: an engine whose
+//! library is not here, weights that are damaged, a row that the tokenizer has no token for.
 
 mod model;
+
+use std::path::PathBuf;
 
 use mobillm_core::backbone::BackboneConfig;
 use mobillm_core::diagnostic::Diagnostic;
@@ -25,7 +28,7 @@ pub(crate) use model::{Model, model};
 /// The config `draft`, if nothing is wrong with it by itself.
 ///
 /// # Errors
-/// With everything that is, and with what is wrong with the rest of it for its model and its data.
+/// With everything that is, and with what the model and the data show to be wrong with the rest of it.
 pub fn sound(draft: Draft, environment: &Environment) -> Result<Loaded, RunError> {
     if draft.is_sound() {
         return Ok(draft.finish()?);
@@ -35,6 +38,8 @@ pub fn sound(draft: Draft, environment: &Environment) -> Result<Loaded, RunError
     let bundle: Option<String> = draft.part("device.bundle", &mut wrong);
     let max_tokens: Option<Option<usize>> = draft.part("device.max_tokens", &mut wrong);
     let own_prediction: Option<Option<_>> = draft.part("device.own_prediction", &mut wrong);
+    // The model shows nothing about it.
+    let _predictor: Option<Box<dyn SideNetworkConfig>> = draft.part("device.predictor", &mut wrong);
     let backbone: Option<Box<dyn BackboneConfig>> = draft.part("device.backbone", &mut wrong);
     let selector: Option<Box<dyn SelectorConfig>> = draft.part("device.selector", &mut wrong);
     let privacy: Option<Box<dyn PrivacyPolicyConfig>> = draft.part("device.privacy", &mut wrong);
@@ -66,45 +71,30 @@ pub fn sound(draft: Draft, environment: &Environment) -> Result<Loaded, RunError
     if let Some(task) = parts.task {
         findings.take(data(task, &draft.origin, environment));
     }
-    wrong.extend(findings.0.into_iter().flat_map(Finding::diagnostics));
+    wrong.append(&mut findings.0);
     Err(draft.errors(wrong).into())
 }
 
-/// Something that is wrong.
-pub(crate) enum Finding {
-    /// At a key path of the config.
-    Config(Diagnostic),
-    /// With the file that this key names.
-    File(&'static str, RunError),
-}
-
-impl Finding {
-    fn diagnostics(self) -> Vec<Diagnostic> {
-        match self {
-            Self::Config(diagnostic) => vec![diagnostic],
-            Self::File(_, RunError::Config(errors)) => {
-                errors.mistakes().iter().map(|mistake| mistake.diagnostic.clone()).collect()
-            }
-            Self::File(key, error) => vec![Diagnostic::new(key, error.to_string())],
-        }
-    }
-}
-
-/// Everything that was found so far.
+/// Everything that was found so far, each at its key path of the config.
 #[derive(Default)]
-pub(crate) struct Findings(Vec<Finding>);
+pub(crate) struct Findings(Vec<Diagnostic>);
 
 impl Findings {
-    /// Adds what is wrong at `key`. Whether nothing is.
-    fn none(&mut self, key: &str, found: Vec<Diagnostic>) -> bool {
+    /// Adds what is wrong at `key`.
+    fn add(&mut self, key: &str, found: impl IntoIterator<Item = Diagnostic>) {
+        self.0.extend(found.into_iter().map(|finding| finding.under(key)));
+    }
+
+    /// Adds what is wrong at `key`, and says whether nothing is.
+    fn passes(&mut self, key: &str, found: Vec<Diagnostic>) -> bool {
         let is_sound = found.is_empty();
-        self.0.extend(found.into_iter().map(|finding| Finding::Config(finding.under(key))));
+        self.add(key, found);
         is_sound
     }
 
     /// What the file that `key` names gave.
-    fn file<T>(&mut self, key: &'static str, result: Result<T, RunError>) -> Option<T> {
-        result.map_err(|error| self.0.push(Finding::File(key, error))).ok()
+    fn file<T>(&mut self, key: &str, result: Result<T, RunError>) -> Option<T> {
+        result.map_err(|error| self.add(key, [Diagnostic::new("", error.to_string())])).ok()
     }
 
     /// What a check gave.
@@ -112,15 +102,9 @@ impl Findings {
         result.map_err(|mut found| self.0.append(&mut found.0)).ok()
     }
 
-    /// As an error of the config from `origin`. A single file that cannot be used is told as it is.
-    pub(crate) fn into_error(mut self, origin: &Origin) -> RunError {
-        match self.0.pop() {
-            Some(Finding::File(_, error)) if self.0.is_empty() => error,
-            last => {
-                let all = self.0.into_iter().chain(last);
-                origin.errors(all.flat_map(Finding::diagnostics)).into()
-            }
-        }
+    /// As an error of the config from `origin`.
+    pub(crate) fn into_error(self, origin: &Origin) -> RunError {
+        origin.errors(self.0).into()
     }
 }
 
@@ -142,25 +126,19 @@ pub(crate) fn data(
     origin: &Origin,
     environment: &Environment,
 ) -> Result<Dataset, Findings> {
-    const KEYS: [&str; 2] = ["task.train", "task.held_out"];
+    const TRAIN: &str = "task.train";
+    const HELD_OUT: &str = "task.held_out";
+    let rows = |path: PathBuf| Ok(dataset::load_rows(task, &path)?);
+    let train = environment.required(origin, TRAIN, "the data").and_then(rows);
+    let held_out = environment.locate(origin, HELD_OUT, "the data");
+    let held_out = held_out.and_then(|path| path.map(rows).transpose());
     let mut found = Findings::default();
-    let train = found.file(KEYS[0], environment.required(origin, KEYS[0], "the data"));
-    let held_out = found.file(KEYS[1], environment.locate(origin, KEYS[1], "the data"));
-    let whole = match (&train, &held_out) {
-        (Some(train), Some(held_out)) => match dataset::load(task, train, held_out.as_deref()) {
-            Ok(dataset) => return Ok(dataset),
-            Err(error) => Some(error),
-        },
-        _ => None,
-    };
-    for (key, path) in KEYS.into_iter().zip([train, held_out.flatten()]) {
-        if let Some(path) = path {
-            found.file(key, dataset::load_rows(task, &path).map_err(RunError::from));
+    match (found.file(TRAIN, train), found.file(HELD_OUT, held_out)) {
+        (Some(train), Some(held_out)) => {
+            // Each file by itself is right.
+            let dataset = dataset::of_files(task, train, held_out).map_err(RunError::from);
+            found.file(TRAIN, dataset).ok_or(found)
         }
+        _ => Err(found),
     }
-    // Each file by itself may be right.
-    if let (true, Some(error)) = (found.0.is_empty(), whole) {
-        found.0.push(Finding::File(KEYS[0], error.into()));
-    }
-    Err(found)
 }

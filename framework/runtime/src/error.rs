@@ -1,7 +1,7 @@
 //! Why a run could not start or go on.
 
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use mobillm_bundle::BundleError;
 use mobillm_core::backbone::BackboneError;
@@ -12,11 +12,35 @@ use mobillm_core::side_network::SideNetworkError;
 use mobillm_core::transport::TransportError;
 use mobillm_store::StoreError;
 use mobillm_task::DataError;
+use mobillm_task::error::Place;
 use mobillm_task::metrics::ScoreError;
 use mobillm_wire::WireError;
 use thiserror::Error;
 
 use crate::config::ConfigErrors;
+
+/// What was to be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// The text of this number, from 1.
+    Text(usize),
+    /// A row of a file.
+    Row {
+        /// The file.
+        file: PathBuf,
+        /// Where it is in there.
+        place: Place,
+    },
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(number) => write!(f, "text {number}"),
+            Self::Row { file, place } => write!(f, "{}{place}", file.display()),
+        }
+    }
+}
 
 /// Why a run could not start or go on. The message says where, what was expected and what to do.
 #[derive(Debug, Error)]
@@ -56,10 +80,10 @@ pub enum RunError {
     #[error(transparent)]
     SideNetwork(#[from] SideNetworkError),
     /// A text or row has no answer.
-    #[error("sample {number}: {source}")]
+    #[error("{asked}: {source}")]
     Answer {
-        /// Which of those that were to be answered, counted from 1.
-        number: usize,
+        /// Which.
+        asked: Asked,
         /// Why not.
         #[source]
         source: Box<RunError>,

@@ -37,5 +37,5 @@ mod stop;
 pub mod trained;
 
 pub use environment::Environment;
-pub use error::RunError;
+pub use error::{Asked, RunError};
 pub use stop::{NoValue, Stop};

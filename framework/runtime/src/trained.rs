@@ -13,9 +13,9 @@ use crate::config::{Config, Loaded};
 use crate::device::predict::Predictor;
 use crate::device::{RowTokenizer, tokenize};
 use crate::environment::Environment;
-use crate::error::RunError;
+use crate::error::{Asked, RunError};
 use crate::progress::{News, Phase, Watch};
-use crate::run::{RunFolder, RunState, named};
+use crate::run::{RunFolder, RunState, then_and_now};
 
 /// A trained pipeline.
 pub struct Trained {
@@ -115,7 +115,9 @@ impl Trained {
         let mut answers = Vec::with_capacity(encoded.len());
         for chunk in self.micro_batch.cut(all, |at| encoded[at].tokens.ids.len()) {
             let tokens: Vec<&Tokens> = chunk.iter().map(|&at| &encoded[at].tokens).collect();
-            for (output, at) in self.predictor.predict(&tokens, &chunk)?.iter().zip(chunk) {
+            let asked = |sample: usize| Asked::Text(chunk[sample] + 1);
+            let outputs = self.predictor.predict(&tokens, &asked)?;
+            for (output, &at) in outputs.iter().zip(&chunk) {
                 answers.push((at, answer(&self.task, output, encoded[at].truncated)));
             }
         }
@@ -130,7 +132,7 @@ impl Trained {
     pub fn evaluate(&mut self, path: &Path, watch: &Watch<'_>) -> Result<Scores, RunError> {
         let file = dataset::load_rows(&self.task, path)?;
         watch.begin(Phase::Tokenize, file.rows.len() as u64, 0);
-        let rows = tokenize(&file.rows, &self.tokenizer, 0, watch)?;
+        let rows = tokenize(path, &file.rows, &self.tokenizer, 0, watch)?;
         watch.end(Phase::Tokenize);
         if rows.truncated > 0 {
             let message = format!(
@@ -146,7 +148,8 @@ impl Trained {
         for chunk in micro_batches {
             watch.check()?;
             let tokens: Vec<&Tokens> = chunk.iter().map(|&row| &rows.tokens[row]).collect();
-            outputs.extend(self.predictor.predict(&tokens, &chunk)?.into_iter().flatten());
+            let asked = |sample: usize| rows.asked(chunk[sample]);
+            outputs.extend(self.predictor.predict(&tokens, &asked)?.into_iter().flatten());
             truths.extend(chunk.iter().map(|&row| rows.truths[row]));
             watch.advance(Phase::Predict, truths.len() as u64);
         }
@@ -161,10 +164,9 @@ fn other_plugins(state: &RunState, loaded: &Loaded) -> Option<String> {
     now.retain(|plugin| !state.plugins().contains(plugin));
     (!now.is_empty()).then(|| {
         format!(
-            "the run was trained with other plugins ({}) than are loaded now ({}), and answers may differ; put \
-             them back, or see with `mobillm eval` whether they do",
-            named(state.plugins()),
-            named(&now)
+            "the run was trained with {}, and answers may differ; put it back, or see with `mobillm eval` \
+             whether they do",
+            then_and_now(state.plugins(), &now)
         )
     })
 }

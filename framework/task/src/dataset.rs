@@ -6,7 +6,7 @@
 //! kept whole, duplicates included, because its score is compared with those of others.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::sample::Truth;
@@ -26,6 +26,10 @@ pub struct Dataset {
     pub train: Vec<Row>,
     /// Rows to evaluate on, in the order of their file.
     pub held_out: Vec<Row>,
+    /// The file that `train` is of.
+    pub train_path: PathBuf,
+    /// The file that `held_out` is of: the same, if a share of it is held out.
+    pub held_out_path: PathBuf,
     /// What was found.
     pub report: DataReport,
     /// Names the rows of both parts and their order: a run only goes on with equal data.
@@ -35,22 +39,33 @@ pub struct Dataset {
 /// Reads the rows of `train` and splits them, or takes those of `held_out`.
 ///
 /// # Errors
-/// If a file cannot be read or a row cannot be used, if a part would be empty, or if all training
-/// rows have the same answer.
+/// If a file cannot be read or a row cannot be used, or as [`of_files`].
 pub fn load(
     config: &TaskConfig,
     train: &Path,
     held_out: Option<&Path>,
 ) -> Result<Dataset, DataError> {
-    let train_file = load_rows(config, train)?;
-    let held_out_file = held_out.map(|path| load_rows(config, path)).transpose()?;
+    let train = load_rows(config, train)?;
+    let held_out = held_out.map(|path| load_rows(config, path)).transpose()?;
+    of_files(config, train, held_out)
+}
 
-    let distinct = first_of_each_text(train_file.rows);
-    let (mut train_rows, held_out_rows, held_out_file) = match held_out_file {
-        Some(file) => (distinct, file.rows, Some(file.report)),
+/// Splits the rows of `train`, or takes those of `held_out`.
+///
+/// # Errors
+/// If a part would be empty, or if all training rows have the same answer.
+pub fn of_files(
+    config: &TaskConfig,
+    train: RowFile,
+    held_out: Option<RowFile>,
+) -> Result<Dataset, DataError> {
+    let RowFile { path, rows, report: train_file } = train;
+    let distinct = first_of_each_text(rows);
+    let (mut train_rows, held_out_rows, held_out_path, held_out_file) = match held_out {
+        Some(file) => (distinct, file.rows, Some(file.path), Some(file.report)),
         None => {
-            let (train, held_out) = split(config, train, distinct)?;
-            (train, held_out, None)
+            let (train, held_out) = split(config, &path, distinct)?;
+            (train, held_out, None, None)
         }
     };
     train_rows.truncate(config.limit.unwrap_or(usize::MAX));
@@ -58,19 +73,26 @@ pub fn load(
     let train_part = PartReport::new(config, &train_rows);
     if let (true, Some(first)) = (train_part.balance.is_constant(), train_rows.first()) {
         let answer = answer(config, first.truth);
-        return Err(DataError::OneAnswer { path: train.into(), rows: train_rows.len(), answer });
+        return Err(DataError::OneAnswer { path, rows: train_rows.len(), answer });
     }
     let mut report = DataReport {
-        train_file: train_file.report,
+        train_file,
         held_out_file,
         train: train_part,
         held_out: PartReport::new(config, &held_out_rows),
         leaked: leaked(&train_rows, &held_out_rows),
         warnings: Vec::new(),
     };
-    report.warn(train, held_out);
+    report.warn(&path, held_out_path.as_deref());
     let fingerprint = fingerprint([&train_rows, &held_out_rows]);
-    Ok(Dataset { train: train_rows, held_out: held_out_rows, report, fingerprint })
+    Ok(Dataset {
+        train: train_rows,
+        held_out: held_out_rows,
+        held_out_path: held_out_path.unwrap_or_else(|| path.clone()),
+        train_path: path,
+        report,
+        fingerprint,
+    })
 }
 
 fn first_of_each_text(rows: Vec<Row>) -> Vec<Row> {
@@ -184,10 +206,10 @@ mod tests {
 
     #[test]
     fn the_split_is_a_function_of_its_seed() {
-        let load = |split_seed| {
-            load_text(&TaskConfig { split_seed, ..classification() }, "a.csv", messages(50))
-                .unwrap()
-        };
+        let folder = Scratch::new();
+        let path = folder.write("a.csv", messages(50));
+        let load =
+            |split_seed| load(&TaskConfig { split_seed, ..classification() }, &path, None).unwrap();
         assert_eq!(load(1), load(1));
         assert_ne!(load(1).held_out, load(2).held_out);
         assert_ne!(load(1).fingerprint, load(2).fingerprint);

@@ -1,7 +1,7 @@
 //! One labelled file to its rows, by the format that the config or the file's name says.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Format, TaskConfig};
 use crate::encoding::decode;
@@ -14,6 +14,8 @@ use crate::{jsonl, parquet};
 /// All rows of one file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowFile {
+    /// Where it is.
+    pub path: PathBuf,
     /// The rows, duplicates included.
     pub rows: Vec<Row>,
     /// What was found.
@@ -45,7 +47,7 @@ pub fn load_rows(config: &TaskConfig, path: &Path) -> Result<RowFile, DataError>
         return Err(DataError::Empty { path: path.into() });
     }
     let report = FileReport::new(&rows, byte_order_mark);
-    Ok(RowFile { rows, report })
+    Ok(RowFile { path: path.into(), rows, report })
 }
 
 fn format(config: &TaskConfig, path: &Path) -> Result<Format, DataError> {

@@ -16,6 +16,7 @@ use mobillm_bundle::Bundle;
 use mobillm_bundle::fixture::{TinyBert, TinyDecoder};
 use mobillm_cli::arguments::Arguments;
 use mobillm_cli::with_builtins;
+use mobillm_core::fingerprint::Fingerprint;
 use mobillm_snapshots::{NEEDS_LIBTORCH, config, configs};
 use mobillm_weights::WeightFormat;
 
@@ -106,7 +107,7 @@ fn the_libtorch_example_is_put_together_without_weights() {
     check_assemblies(&[NEEDS_LIBTORCH.to_owned()]);
 }
 
-/// As a reader of a review sees that a plugin was updated, or only built again.
+/// By name, version and slots, and by the file itself: so a plugin that was updated or built again is told apart.
 #[test]
 fn an_assembly_with_loaded_components_names_their_library() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,6 +123,10 @@ fn an_assembly_with_loaded_components_names_their_library() {
     let loaded = Config::load(&config("", "mobillm"), &sets, &environment.registry);
     let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
     let described = Assembly::new(&loaded, &environment).unwrap().describe();
+    let described = serde_json::to_value(&described).unwrap();
+    // Every compiler makes another file of it, so the snapshot has none.
+    let sha256 = Fingerprint::of(&fs::read(&library).unwrap()).to_string();
+    assert_eq!(described["libraries"][0]["sha256"], sha256);
     check("assembly-loaded", &serde_json::to_string_pretty(&described).unwrap());
 }
 

@@ -55,7 +55,7 @@ pub struct ShowArguments {
 pub struct CheckArguments {
     /// The library.
     pub file: PathBuf,
-    /// Write the manifest beside the library, once it has passed. An older one is removed first.
+    /// Write the manifest beside the library, once it has passed. An older one stays until then.
     #[arg(long)]
     pub seal: bool,
     /// Options for a component, such as `acme.q6={"bits":6}`; without, it is tried with its defaults. May be given

@@ -1,5 +1,6 @@
 //! `import`, `pull`.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::Path;
 
 use mobillm_bundle::{ImportOptions, import as import_bundle};
@@ -47,7 +48,15 @@ pub(super) fn pull(arguments: &Arguments, pull: &PullArguments) -> Outcome {
             format!("{name}: {}", path.display())
         })?;
         if let Some(remedy) = registry.remedy(Slot::SideNetwork, name) {
-            watcher.line(&format!("this program has no side network `{name}`; {remedy}"));
+            let plugin = std::env::current_exe()?
+                .with_file_name(format!("{DLL_PREFIX}mobillm_adapter_{name}{DLL_SUFFIX}"));
+            watcher.line(&match plugin.is_file() {
+                true => format!(
+                    "the side network `{name}` is the plugin {}: name it in `[plugins] load`",
+                    plugin.display()
+                ),
+                false => format!("this program has no side network `{name}`; {remedy}"),
+            });
         }
     }
     Ok(())

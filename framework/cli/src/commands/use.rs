@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write, stdin, stdout};
 
 use mobillm::trained::{Answer, Trained};
-use mobillm::{RunError, Stop};
+use mobillm::{Asked, RunError, Stop};
 
 use super::{Outcome, print};
 use crate::arguments::{Arguments, EvalArguments, PredictArguments};
@@ -55,8 +55,8 @@ fn answer(
     let mut out = stdout().lock();
     let answers = trained.answer(&inputs).map_err(|error| match error {
         // Of all lines of stdin, not of those that are answered together.
-        RunError::Answer { number, source } => {
-            RunError::Answer { number: texts[number - 1].0, source }
+        RunError::Answer { asked: Asked::Text(number), source } => {
+            RunError::Answer { asked: Asked::Text(texts[number - 1].0), source }
         }
         error => error,
     })?;

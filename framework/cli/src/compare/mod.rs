@@ -10,7 +10,7 @@
 //!
 //! What is kept stands in `OUT/runs/VARIANT-FINGERPRINT/seed-SEED`: `device` and `server` are the
 //! folders that the two commands of these names write, beside them is what the processes have said. The
-//! fingerprint is of config, data, model, machine and version of mobillm: what is changed is another run.
+//! fingerprint is of config, data, model, loaded libraries, machine and version of mobillm: what is changed is another run.
 
 mod half;
 mod interrupts;

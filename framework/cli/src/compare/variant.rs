@@ -16,8 +16,8 @@ use mobillm_plugin::Manifest;
 use mobillm_report::Machine;
 use serde_json::{Value, json};
 
-use crate::CommandError;
 use crate::commands::config_name;
+use crate::{CommandError, hang};
 
 /// Where a server listens if nobody has said where: the system chooses the port.
 pub(super) const ANY_PORT: &str = "127.0.0.1:0";
@@ -84,8 +84,12 @@ fn check_names(configs: &[PathBuf]) -> Result<(), CommandError> {
 
 impl Variant {
     fn new(config: &Path, sets: &[String], environment: &Environment) -> Result<Self, RunError> {
-        let load =
-            |sets: &[String]| sound(Draft::read(config, sets, &environment.registry)?, environment);
+        let load = |sets: &[String]| {
+            let draft = Draft::read(config, sets, &environment.registry)?;
+            hang::mind(&draft.plugins, draft.patience_seconds(), &Stop::default())
+                .map_err(RunError::file("mind the plugins of", config))?;
+            sound(draft, environment)
+        };
         let written = load(sets)?;
         let loopback = loopback(written.resolved());
         let loaded = match &loopback {

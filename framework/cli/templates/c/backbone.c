@@ -4,6 +4,7 @@
  * It reads the model's dimensions from the bundle and computes hidden states that are a hash of the tokens, mixed layer
  * by layer: put your engine where `embed` and `run_layer` are.
  */
+#include <errno.h>
 #include <math.h>
 
 #include "kit.h"
@@ -34,11 +35,10 @@ typedef struct {
     bool told;
 } Backbone;
 
-/* The options; false if they are out of range. */
+/* The options; false if one is no number or out of range. */
 static bool read_options(MobillmText options, Backbone *backbone) {
     backbone->mixing = 0.2;
-    json_number(json_at(options, "mixing"), &backbone->mixing);
-    return backbone->mixing >= 0 && backbone->mixing <= 1;
+    return json_option(options, "mixing", &backbone->mixing) && backbone->mixing >= 0 && backbone->mixing <= 1;
 }
 
 static MobillmStatus check(MobillmText tag, MobillmText options, MobillmText info, const MobillmWriter *diagnostics,
@@ -56,44 +56,76 @@ static MobillmStatus check(MobillmText tag, MobillmText options, MobillmText inf
     return MOBILLM_OK;
 }
 
+/* All of a file, with a zero after it. */
+static MobillmStatus read_all(FILE *file, const char *path, char **text, const MobillmWriter *error) {
+    long bytes = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    if (bytes > MOST_OF_MANIFEST) {
+        sayf(error, "%s has %ld bytes, expected %d at most", path, bytes, MOST_OF_MANIFEST);
+        return MOBILLM_REFUSED;
+    }
+    if (bytes >= 0) {
+        *text = calloc((size_t)bytes + 1, 1);
+        if (*text == NULL) {
+            say(error, "no memory is left");
+            return MOBILLM_FAILED;
+        }
+        rewind(file);
+        if (fread(*text, 1, (size_t)bytes, file) == (size_t)bytes) {
+            return MOBILLM_OK;
+        }
+    }
+    sayf(error, "%s cannot be read: %s", path, feof(file) ? "it ends before its end" : strerror(errno));
+    return MOBILLM_REFUSED;
+}
+
 /* The manifest of the bundle in a folder. The weights, `weights.safetensors`, and the graph, `model.onnx`, lie beside it. */
-static bool read_manifest(MobillmText folder, Backbone *backbone, const MobillmWriter *error) {
+static MobillmStatus read_manifest(MobillmText folder, Backbone *backbone, const MobillmWriter *error) {
     char path[4096];
     size_t length = json_string(folder, path, sizeof path - sizeof "/manifest.json");
+    if (length == 0) {
+        say(error, "the bundle's path is no text, is too long, or has control characters");
+        return MOBILLM_REFUSED;
+    }
     memcpy(path + length, "/manifest.json", sizeof "/manifest.json");
-    FILE *file = length > 0 ? fopen(path, "rb") : NULL;
-    bool found = file != NULL && fseek(file, 0, SEEK_END) == 0;
-    long bytes = found ? ftell(file) : -1;
-    bool fits = bytes >= 0 && bytes <= MOST_OF_MANIFEST && fseek(file, 0, SEEK_SET) == 0;
-    backbone->manifest = fits ? malloc((size_t)bytes + 1) : NULL;
-    bool is_read = backbone->manifest != NULL && fread(backbone->manifest, 1, (size_t)bytes, file) == (size_t)bytes;
-    if (file != NULL) {
-        fclose(file);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        sayf(error, "%s cannot be opened: %s", path, strerror(errno));
+        return MOBILLM_REFUSED;
     }
-    if (!is_read) {
-        sayf(error, "%s cannot be read", length > 0 ? path : "a bundle whose path is not plain text");
-        return false;
+    MobillmStatus status = read_all(file, path, &backbone->manifest, error);
+    fclose(file);
+    if (status != MOBILLM_OK) {
+        return status;
     }
-    MobillmText manifest = {(const uint8_t *)backbone->manifest, (size_t)bytes};
-    backbone->model = json_at(manifest, "model");
+    backbone->model = json_at(as_text(backbone->manifest), "model");
     if (!json_whole(json_at(backbone->model, "layers"), &backbone->layers)
         || !json_whole(json_at(backbone->model, "hidden"), &backbone->hidden) || backbone->hidden == 0) {
         sayf(error, "%s is no manifest of a bundle: there is no `model` with `layers` and `hidden`", path);
-        return false;
+        return MOBILLM_REFUSED;
     }
-    return true;
+    return MOBILLM_OK;
 }
 
-static bool read_taps(MobillmText taps, Backbone *backbone) {
+/* The layers to hand out, of a model that is known. */
+static MobillmStatus read_taps(MobillmText taps, Backbone *backbone, const MobillmWriter *error) {
     /* Each takes a byte of the text, at least. */
     backbone->taps = malloc((taps.length + 1) * sizeof *backbone->taps);
+    if (backbone->taps == NULL) {
+        say(error, "no memory is left");
+        return MOBILLM_FAILED;
+    }
     MobillmText tap;
-    for (size_t at = 0; backbone->taps != NULL && (tap = json_next(taps, &at)).length > 0;) {
-        uint64_t layer = UINT64_MAX;
-        json_whole(tap, &layer);
+    for (size_t at = 0; (tap = json_next(taps, &at)).length > 0;) {
+        uint64_t layer, least = backbone->tapped > 0 ? backbone->taps[backbone->tapped - 1] + 1 : 0;
+        if (!json_whole(tap, &layer) || layer < least || layer > backbone->layers) {
+            MobillmText some = begin_of(tap, 200);
+            sayf(error, "a tap is %.*s, expected ascending layers up to %llu", (int)some.length,
+                 (const char *)some.data, (unsigned long long)backbone->layers);
+            return MOBILLM_REFUSED;
+        }
         backbone->taps[backbone->tapped++] = (size_t)layer;
     }
-    return backbone->taps != NULL;
+    return MOBILLM_OK;
 }
 
 static void release(void *instance) {
@@ -115,11 +147,8 @@ static MobillmStatus build(MobillmText tag, MobillmText options, MobillmText con
         say(error, "these are no options of plugin.tag");
     } else if (!is(json_at(context, "label_tokens"), "[]")) {
         say(error, "this backbone scores no words; take another for a language model's task");
-    } else if (!read_taps(json_at(context, "taps"), backbone)) {
-        status = MOBILLM_FAILED;
-        say(error, "no memory is left");
-    } else if (read_manifest(json_at(context, "bundle"), backbone, error)) {
-        status = MOBILLM_OK;
+    } else if ((status = read_manifest(json_at(context, "bundle"), backbone, error)) == MOBILLM_OK) {
+        status = read_taps(json_at(context, "taps"), backbone, error);
     }
     if (status != MOBILLM_OK) {
         release(backbone);

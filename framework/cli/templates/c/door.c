@@ -1,7 +1,11 @@
 
 static MobillmStatus start(const MobillmHost *the_host, const MobillmWriter *error) {
-    (void)error;
     host = the_host;
+    of_json = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (of_json == (locale_t)0) {
+        say(error, "no memory is left");
+        return MOBILLM_FAILED;
+    }
     return MOBILLM_OK;
 }
 

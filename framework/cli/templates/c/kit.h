@@ -2,16 +2,24 @@
 #ifndef KIT_H
 #define KIT_H
 
+#include <locale.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
 
 #include "mobillm_plugin.h"
 
 /* The host, once it has started the library. */
 static const MobillmHost *host;
+
+/* How numbers are written in JSON, whatever locale the process has: with a point. From the start on, as the host. */
+static locale_t of_json;
 
 /* Writes text, which the host takes a copy of; false if it has no room for it, and then the call has failed. */
 static inline bool say_text(const MobillmWriter *writer, MobillmText text) {
@@ -19,26 +27,42 @@ static inline bool say_text(const MobillmWriter *writer, MobillmText text) {
     return writer->write(writer->context, bytes) == MOBILLM_OK;
 }
 
+static inline MobillmText as_text(const char *string) {
+    return (MobillmText){(const uint8_t *)string, strlen(string)};
+}
+
 static inline bool say(const MobillmWriter *writer, const char *text) {
-    MobillmText whole = {(const uint8_t *)text, strlen(text)};
-    return say_text(writer, whole);
+    return say_text(writer, as_text(text));
+}
+
+/* The beginning of a text of UTF-8, `most` bytes or, where that would be inside a character, some fewer. */
+static inline MobillmText begin_of(MobillmText text, size_t most) {
+    if (text.length > most) {
+        text.length = most;
+        while (text.length > 0 && (text.data[text.length] & 0xc0) == 0x80) {
+            text.length--;
+        }
+    }
+    return text;
 }
 
 /* The same, as printf has it; what is longer than some lines is cut. */
 __attribute__((format(printf, 2, 3))) static inline bool sayf(const MobillmWriter *writer,
                                                               const char *format, ...) {
     char text[1024];
+    locale_t before = uselocale(of_json);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return say(writer, text);
+    uselocale(before);
+    /* One byte is to spare: it says whether a character goes on where the text is cut. */
+    return say_text(writer, begin_of(as_text(text), sizeof text - 2));
 }
 
 /* Says a line to the user, at a level MOBILLM_LOG_*. */
 static inline void tell(uint32_t level, const char *line) {
-    MobillmText text = {(const uint8_t *)line, strlen(line)};
-    host->log(host->context, level, text);
+    host->log(host->context, level, as_text(line));
 }
 
 static inline bool same(MobillmText left, MobillmText right) {
@@ -46,8 +70,7 @@ static inline bool same(MobillmText left, MobillmText right) {
 }
 
 static inline bool is(MobillmText text, const char *expected) {
-    MobillmText other = {(const uint8_t *)expected, strlen(expected)};
-    return same(text, other);
+    return same(text, as_text(expected));
 }
 
 /*
@@ -87,18 +110,25 @@ static inline MobillmText json_next(MobillmText json, size_t *at) {
     return next;
 }
 
-/* The value of that name in an object; empty if there is none. */
-static inline MobillmText json_at(MobillmText object, const char *name) {
-    size_t at = 0, length = strlen(name);
-    MobillmText key, value;
+/* The value in an object whose name is `key`, a string of JSON; empty if there is none. */
+static inline MobillmText json_value(MobillmText object, MobillmText key) {
+    size_t at = 0;
+    MobillmText name, value;
     do {
-        key = json_next(object, &at);
+        name = json_next(object, &at);
         value = json_next(object, &at);
-    } while (key.length > 0 && !(key.length == length + 2 && memcmp(key.data + 1, name, length) == 0));
+    } while (name.length > 0 && !same(name, key));
     return value;
 }
 
-/* A number; false if it is none, and then `number` stays as it is. */
+/* The same for a name without its quotes, of some letters. */
+static inline MobillmText json_at(MobillmText object, const char *name) {
+    char key[64];
+    snprintf(key, sizeof key, "\"%s\"", name);
+    return json_value(object, as_text(key));
+}
+
+/* A finite number; false if it is none, and then `number` stays as it is. */
 static inline bool json_number(MobillmText value, double *number) {
     /* The text ends without a zero, which strtod needs. */
     char digits[64] = "";
@@ -107,10 +137,19 @@ static inline bool json_number(MobillmText value, double *number) {
     }
     memcpy(digits, value.data, value.length);
     char *end;
+    locale_t before = uselocale(of_json);
     double read = strtod(digits, &end);
-    bool whole = end == digits + value.length;
+    uselocale(before);
+    /* strtod also takes words and hexadecimal digits, which JSON has not. */
+    bool whole = end == digits + value.length && strspn(digits, "+-.0123456789Ee") == value.length && isfinite(read);
     *number = whole ? read : *number;
     return whole;
+}
+
+/* The option of that name; where there is none, `number` stays as it is. False if what is there is no number. */
+static inline bool json_option(MobillmText options, const char *name, double *number) {
+    MobillmText value = json_at(options, name);
+    return value.length == 0 || json_number(value, number);
 }
 
 /* A whole number of up to 64 bits, all of them. */

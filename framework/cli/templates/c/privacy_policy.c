@@ -24,11 +24,10 @@ typedef struct {
     double classes;
 } Policy;
 
-/* The options; false if they are out of range. */
+/* The options; false if one is no number or out of range. */
 static bool read_options(MobillmText options, Policy *policy) {
     policy->norm = 50;
-    json_number(json_at(options, "norm"), &policy->norm);
-    return policy->norm >= 0.001 && policy->norm <= 1e6;
+    return json_option(options, "norm", &policy->norm) && policy->norm >= 0.001 && policy->norm <= 1e6;
 }
 
 static MobillmStatus check(MobillmText tag, MobillmText options, MobillmText objective,

@@ -24,12 +24,12 @@ typedef struct {
     float steps;
 } Quantizer;
 
-/* The options; false if they are out of range. */
+/* The options; false if one is no number or out of range. */
 static bool read_options(MobillmText options, Quantizer *quantizer) {
     double steps = 127;
-    json_number(json_at(options, "steps"), &steps);
+    bool fits = json_option(options, "steps", &steps) && steps >= 1 && steps <= 127 && steps == floor(steps);
     quantizer->steps = (float)steps;
-    return steps >= 1 && steps <= 127 && steps == floor(steps);
+    return fits;
 }
 
 static MobillmStatus check(MobillmText tag, MobillmText options, MobillmText context,

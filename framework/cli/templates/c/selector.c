@@ -20,11 +20,10 @@ typedef struct {
     size_t every;
 } Selector;
 
-/* The options; false if they are out of range. */
+/* The options; false if one is no number or out of range. */
 static bool read_options(MobillmText options, Selector *selector) {
     double every = 2;
-    json_number(json_at(options, "every"), &every);
-    bool fits = every >= 1 && every <= 1e6 && every == floor(every);
+    bool fits = json_option(options, "every", &every) && every >= 1 && every <= 1e6 && every == floor(every);
     selector->every = fits ? (size_t)every : 1;
     return fits;
 }

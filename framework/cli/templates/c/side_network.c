@@ -28,8 +28,8 @@ static const char COMPONENTS[] =
 
 static const char *read_options(MobillmText options, Network *network) {
     network->rate = 5;
-    json_number(json_at(options, "rate"), &network->rate);
-    return network->rate >= 0.01 && network->rate <= 1000
+    bool is_number = json_option(options, "rate", &network->rate);
+    return is_number && network->rate >= 0.01 && network->rate <= 1000
                ? NULL
                : "{\"path\": \"rate\", \"message\": \"it is out of range\", \"expected\": \"0.01 to 1000\"}";
 }
@@ -281,11 +281,19 @@ static MobillmStatus load(MobillmText tag, MobillmText options, MobillmBytes byt
     (void)options; /* the file has them */
     File file;
     Network begun = {0};
-    if (!is(tag, TAG) || !read_file(bytes, ADAPTER, "adapter", &file, error)) {
+    if (!is(tag, TAG)) {
+        say(error, "this library has only plugin.tag");
         return MOBILLM_REFUSED;
     }
-    if (read_context(file.context, &begun) != NULL || file.count != numbers(&begun)) {
-        say(error, "the adapter does not hold the network that it tells of");
+    if (!read_file(bytes, ADAPTER, "adapter", &file, error)) {
+        return MOBILLM_REFUSED;
+    }
+    if (read_context(file.context, &begun) != NULL) {
+        say(error, "the adapter tells of no network that plugin.tag has");
+        return MOBILLM_REFUSED;
+    }
+    if (file.count != numbers(&begun)) {
+        sayf(error, "the adapter has %zu numbers, expected the %zu of its network", file.count, numbers(&begun));
         return MOBILLM_REFUSED;
     }
     begun.rate = file.header.rate;
@@ -305,8 +313,16 @@ static MobillmStatus restore(void *instance, MobillmBytes bytes, const MobillmWr
         || !is_same_run(file.context, network->context, error)) {
         return MOBILLM_REFUSED;
     }
-    if (network->velocity == NULL || file.header.rate != network->rate || file.count != 2 * numbers(network)) {
-        say(error, "the checkpoint is not of such a network");
+    if (network->velocity == NULL) {
+        say(error, "it was loaded to predict with; to train, build a network and restore the checkpoint");
+        return MOBILLM_REFUSED;
+    }
+    if (file.header.rate != network->rate) {
+        sayf(error, "it is of another run: rate: %.17g, expected %.17g", file.header.rate, network->rate);
+        return MOBILLM_REFUSED;
+    }
+    if (file.count != 2 * numbers(network)) {
+        sayf(error, "the checkpoint has %zu numbers, expected %zu", file.count, 2 * numbers(network));
         return MOBILLM_REFUSED;
     }
     size_t half = numbers(network) * sizeof *network->weights;

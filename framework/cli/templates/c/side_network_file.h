@@ -86,20 +86,23 @@ static bool read_file(MobillmBytes bytes, const char *magic, const char *kind, F
 }
 
 /* What to print of a text. */
-#define SOME(text) (int)((text).length < 200 ? (text).length : 200), (const char *)(text).data
+#define SOME(text) (int)begin_of(text, 200).length, (const char *)(text).data
 
-/* Refuses a context that is not `expected`, and says in what they differ. Only what `got` has is compared: an older
- * mobillm may have said less. */
+/* Refuses a context that is not `expected`, and says in what they differ. What `got` does not have is passed over: an
+ * older mobillm may have said less. */
 static bool is_same_run(MobillmText got, MobillmText expected, const MobillmWriter *error) {
-    MobillmText name = {NULL, 0}, piece, other;
-    size_t at = 0, at_other = 0;
-    for (bool is_name = true; (piece = json_next(got, &at)).length > 0; is_name = !is_name) {
-        other = json_next(expected, &at_other);
-        name = is_name ? piece : name;
-        if (!same(piece, other)) {
-            sayf(error, "it is of another run: %.*s: %.*s, expected %.*s", SOME(name), SOME(piece), SOME(other));
-            return false;
+    MobillmText name;
+    for (size_t at = 0; (name = json_next(got, &at)).length > 0;) {
+        MobillmText value = json_next(got, &at), other = json_value(expected, name);
+        bool objects = value.length > 0 && value.data[0] == '{' && other.length > 0 && other.data[0] == '{';
+        if (objects ? is_same_run(value, other, error) : same(value, other)) {
+            continue;
         }
+        if (!objects) {
+            other = other.length > 0 ? other : as_text("nothing");
+            sayf(error, "it is of another run: %.*s: %.*s, expected %.*s", SOME(name), SOME(value), SOME(other));
+        }
+        return false;
     }
     return true;
 }

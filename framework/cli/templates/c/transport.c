@@ -172,11 +172,11 @@ static MobillmStatus receive(void *source, const MobillmWriter *to, const Mobill
     return kept ? MOBILLM_OK : MOBILLM_FAILED;
 }
 
-/* The options; false if they are out of range. */
+/* The options; false if one is no number or out of range. */
 static bool read_options(MobillmText options, double *capacity) {
     *capacity = 8;
-    json_number(json_at(options, "capacity"), capacity);
-    return *capacity >= 1 && *capacity <= 1024 && *capacity == floor(*capacity);
+    return json_option(options, "capacity", capacity) && *capacity >= 1 && *capacity <= 1024
+           && *capacity == floor(*capacity);
 }
 
 static MobillmStatus check(MobillmText tag, MobillmText options, MobillmText context,

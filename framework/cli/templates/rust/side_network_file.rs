@@ -65,8 +65,10 @@ impl File {
             let got = self.features;
             return Err(refused_file(format!("{got} features, expected {features}")));
         }
-        let value = |context| serde_json::to_value(context).unwrap_or(Value::Null);
-        let (got, expected) = (value(&self.context), value(&network.context));
+        let value = |context| {
+            serde_json::to_value(context).map_err(|error| refused_file(error.to_string()))
+        };
+        let (got, expected): (Value, Value) = (value(&self.context)?, value(&network.context)?);
         let fields = expected.as_object().into_iter().flatten();
         let told: Vec<String> = fields
             .filter(|(name, expected)| got[name.as_str()] != **expected)

@@ -22,6 +22,8 @@ fn cargo(folder: &Path, arguments: &[&str]) {
     succeeded(&cargo.output().unwrap());
 }
 
+/// One test for all slots: between the build of a `cargo test` and its doc-tests another cargo in the same target folder
+/// could replace what they link.
 #[test]
 fn every_slot_in_rust_builds_and_keeps_the_laws() {
     let setup = Setup::new();
@@ -39,20 +41,10 @@ fn every_slot_in_rust_builds_and_keeps_the_laws() {
         let table = setup.succeeds(&["plugins", "check", &library]);
         assert!(table.contains(&format!("`acme.{slot}`")), "{table}");
         assert!(table.contains("passed") && !table.contains("FAILED"), "{table}");
+        cargo(&setup.path(&name), &["test"]);
+        // As a program has it that links it in, without the door.
+        cargo(&setup.path(&name), &["build", "--no-default-features"]);
     }
-}
-
-#[test]
-fn a_new_crate_passes_its_own_tests() {
-    let setup = Setup::new();
-    let repository = repository();
-    let framework = ["--framework", repository.to_str().unwrap()];
-    setup.succeeds(
-        &[&["plugins", "new", "--slot", "side-network", "acme-own"], &framework[..]].concat(),
-    );
-    cargo(&setup.path("acme-own"), &["test"]);
-    // As a program has it that links it in, without the door.
-    cargo(&setup.path("acme-own"), &["build", "--no-default-features"]);
 }
 
 #[test]
@@ -148,6 +140,7 @@ fn nothing_is_overwritten_and_nothing_half_written() {
     let too_long = format!("acme-{}", "a".repeat(300));
     for (code, arguments, words) in [
         (2, vec!["q6"], "`q6` is one word"),
+        (2, vec!["mobillm-q6"], "`mobillm-q6` is of mobillm's own"),
         (2, vec!["Acme-q6"], "`acme-q6` becomes the `acme.q6` of configs"),
         (2, vec!["acme-q6"], "which are not published yet: say where its sources are"),
         (2, vec!["acme-q6", "--framework", "nowhere"], "nowhere is no folder of mobillm's sources"),

@@ -51,8 +51,8 @@ fn bad_data_is_refused_with_its_place() {
         setup.write("data.tsv", bytes);
         for arguments in [&["check"][..], &["run", "--out", "run"]] {
             let more = ["toy.toml", "--set", "task.train=\"data.tsv\""];
-            let error = failed(1, &setup.output(&[arguments, &more].concat()));
-            assert!(error.contains(place), "{case}: {place:?} is not in: {error}");
+            let error = failed(2, &setup.output(&[arguments, &more].concat()));
+            assert!(error.contains("task.train: ") && error.contains(place), "{case}: {error}");
         }
         assert!(!setup.path("run").exists(), "{case}: a run was begun");
     }
@@ -62,7 +62,7 @@ fn bad_data_is_refused_with_its_place() {
 fn a_line_of_jsonl_that_is_none_is_refused_with_its_number() {
     let setup = Setup::new();
     setup.write("data.jsonl", "{\"text\":\"a\",\"mood\":\"sad\"}\n{\"text\":\"b\"\n");
-    let error = setup.fails(1, &["check", "toy.toml", "--set", "task.train=\"data.jsonl\""]);
+    let error = setup.fails(2, &["check", "toy.toml", "--set", "task.train=\"data.jsonl\""]);
     assert!(error.contains("data.jsonl:2: "), "{error}");
 }
 

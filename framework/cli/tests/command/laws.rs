@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::plugins::library;
-use crate::setup::Setup;
+use crate::setup::{Running, Setup, failed, names};
 
 /// A library made of `source`, a file of this repository, in the folder of `setup`.
 fn of_c(setup: &Setup, source: &str, flags: &[&str]) -> PathBuf {
@@ -73,18 +73,74 @@ fn a_sound_library_passes_and_is_sealed() {
     assert!(!setup.path("codes.so.toml").exists(), "a check writes nothing");
 
     // One of another build.
-    setup.write("codes.so.toml", "name = \"acme-codes\"");
+    setup.write("codes.so.toml", OLD);
     let rows = laws(&setup, &["codes.so"]);
     assert!(why_not_loaded(&rows).contains("codes.so.toml"), "{rows:?}");
 
+    let before = names(&setup.path("")).len();
     let sealed = setup.json(&check(&["--seal", "--json"]));
     let verdicts = sealed["laws"].as_array().unwrap().iter();
     assert!(verdicts.clone().count() > 20);
     assert!(verdicts.clone().all(|law| law["verdict"] != "failed"), "{sealed}");
+    assert_eq!(of_manifest(&sealed["laws"]), (json!("passed"), Value::Null));
+    assert_eq!(sealed["library"]["sealed"], true);
+    assert_eq!(names(&setup.path("")).len(), before, "nothing else is left");
     let manifest = fs::read_to_string(setup.path("codes.so.toml")).unwrap();
     assert!(manifest.contains("slots = [\"privacy-policy\", \"quantizer\"]"), "{manifest}");
     setup.succeeds(&check(&[]));
     setup.succeeds(&["plugins", "list", "--load", "codes.so"]);
+}
+
+/// A manifest of another build.
+const OLD: &str = "name = \"acme-codes\"";
+
+/// How a library fares under the law of manifests, of `rows`.
+fn of_manifest(rows: &Value) -> (Value, Value) {
+    let of_manifest = |row: &&Value| row["law"] == "it is what its manifest says";
+    let row = rows.as_array().unwrap().iter().find(of_manifest).unwrap();
+    (row["verdict"].clone(), row["reason"].clone())
+}
+
+/// The set-up's library was not sealed: the manifest is the old one, and nothing of the attempt is left.
+#[track_caller]
+fn assert_not_sealed(setup: &Setup, library: &str) {
+    assert_eq!(fs::read_to_string(setup.path(&format!("{library}.toml"))).unwrap(), OLD);
+    let left = names(&setup.path(""));
+    assert!(!left.iter().any(|name| name.starts_with('.')), "{left:?}");
+}
+
+#[test]
+fn a_manifest_stays_until_another_replaces_it() {
+    let setup = Setup::new();
+    fs::copy(library("acme_codes"), setup.path("codes.so")).unwrap();
+    setup.write("codes.so.toml", OLD);
+    // An option is missing.
+    let rows = laws(&setup, &["codes.so", "--seal"]);
+    let unwritten = json!("it is written once no law is broken");
+    assert_eq!(of_manifest(&rows.into()), (json!("skipped"), unwritten));
+    assert_not_sealed(&setup, "codes.so");
+    // It does not load, and is called what the user calls it.
+    setup.write("codes.so", "not a library");
+    let rows = laws(&setup, &["codes.so", "--seal"]);
+    let why = why_not_loaded(&rows);
+    assert!(why.contains("codes.so: ") && !why.contains(".mobillm-check-"), "{why}");
+    assert_not_sealed(&setup, "codes.so");
+    let error = setup.fails(1, &["plugins", "check", "--seal", "nowhere.so"]);
+    assert!(error.contains("nowhere.so"), "{error}");
+}
+
+#[test]
+fn ctrl_c_stops_a_check_and_leaves_what_there_was() {
+    let setup = Setup::new();
+    fs::copy(library("mobillm_hostile"), setup.path("hostile.so")).unwrap();
+    setup.write("hostile.so.toml", OLD);
+    let check = Running::start(setup.command(&["plugins", "check", "--seal", "hostile.so"]));
+    let folder = setup.path("");
+    check.wait_until(|| names(&folder).iter().any(|name| name.starts_with(".mobillm-check-")));
+    check.signal("INT");
+    let error = failed(130, &check.end());
+    assert!(error.contains("stopped"), "{error}");
+    assert_not_sealed(&setup, "hostile.so");
 }
 
 #[test]
@@ -144,6 +200,20 @@ fn a_call_that_hangs_is_named_and_ended() {
 }
 
 #[test]
+fn what_the_host_cannot_write_is_no_fault_of_a_plugin() {
+    let setup = Setup::new();
+    setup.succeeds(&["plugins", "new", "--slot", "backbone", "--lang", "c", "acme-hash"]);
+    let source = setup.path("acme-hash/acme_hash.c");
+    of_c(&setup, source.to_str().unwrap(), &["-D_POSIX_C_SOURCE=200809L"]);
+    // Room for what the library says of itself, and for no model.
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" plugins check --json libplugin.so";
+    let mut check = Command::new("sh");
+    check.args(["-c", limited, env!("CARGO_BIN_EXE_mobillm")]);
+    let error = failed(1, &setup.at_home(&mut check).output().unwrap());
+    assert!(error.contains("File too large") && !error.contains("laws"), "{error}");
+}
+
+#[test]
 fn what_is_no_plugin_is_no_plugin() {
     let setup = Setup::new();
     setup.write("text.so", "not a library");
@@ -176,10 +246,22 @@ fn a_tag_has_a_vendor_unless_it_is_of_mobillm() {
     assert_eq!((code, verdict), (Some(1), json!("failed")));
     let told = "`half` may be another's, too; expected vendor, dot and name, such as `acme.q8`";
     assert_eq!(why, told);
-    for (tag, verdict) in [("acme.", "failed"), (".half", "failed"), ("acme.half", "passed")] {
+    for (tag, verdict) in [
+        ("acme.", "failed"),
+        (".half", "failed"),
+        ("mobillm.half", "failed"),
+        ("acme.half", "passed"),
+        ("mobillm-2.half", "passed"),
+    ] {
         assert_eq!(of_vendor(&example.replace("acme.bf16", tag)).1, verdict, "{tag}");
     }
-    let ours = bare.replace("\"acme-bf16\"", "\"mobillm-bf16\"");
-    assert_ne!(ours, bare);
-    assert_eq!(of_vendor(&ours), (Some(0), json!("skipped"), json!("it is a part of mobillm")));
+    // A name alone makes nothing a part of mobillm.
+    let named = |name: &str| {
+        let source = bare.replace("\"acme-bf16\"", &format!("\"{name}\""));
+        assert_ne!(source, bare);
+        of_vendor(&source)
+    };
+    assert_eq!(named("mobillm-bf16").1, "failed");
+    let ours = (Some(0), json!("skipped"), json!("it is a part of mobillm"));
+    assert_eq!(named("mobillm-plugin-builtins"), ours);
 }

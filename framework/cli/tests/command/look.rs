@@ -145,7 +145,7 @@ fn a_config_that_is_not_there_is_told_by_name() {
     let setup = Setup::new();
     let error = setup.fails(2, &["run", "nowhere.toml"]);
     assert!(error.contains("nowhere.toml"), "{error}");
-    let error = setup.fails(1, &["check", "toy.toml", "--set", "device.bundle=\"pull:nothing\""]);
+    let error = setup.fails(2, &["check", "toy.toml", "--set", "device.bundle=\"pull:nothing\""]);
     assert!(error.contains("`pull:nothing` is not on this machine; run `mobillm pull"), "{error}");
     let error = setup.fails(2, &["check", "toy.toml", "--set", "device.bundel=\"x\""]);
     assert!(error.contains("`bundle`"), "did you mean: {error}");

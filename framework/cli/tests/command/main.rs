@@ -25,4 +25,5 @@ mod shell;
 mod signals;
 mod store;
 mod streams;
+mod templates;
 mod r#use;

@@ -8,6 +8,7 @@ use mobillm_core::fingerprint::Fingerprint;
 use serde_json::{Value, json};
 
 use crate::setup::{Running, Setup, failed, succeeded};
+use crate::r#use::with_input;
 
 /// The library of the crate `name`, a dependency of these tests: cargo built it beside them.
 pub fn library(name: &str) -> PathBuf {
@@ -29,12 +30,15 @@ pub fn with_library(name: &str) -> Setup {
 
 pub const Q6: [&str; 2] = ["--set", "device.quantizer={type=\"acme.q6\"}"];
 
-/// Makes another file of the library `lib/codes.so`, which does the same. The old one, and what messages call it.
-pub fn rebuild(setup: &Setup) -> (Vec<u8>, String) {
+/// Makes another file of the library `lib/codes.so`, which does the same. The old one, and what messages call the
+/// old one and the new one.
+pub fn rebuild(setup: &Setup) -> (Vec<u8>, [String; 2]) {
     let old = fs::read(setup.path("lib/codes.so")).unwrap();
-    setup.write("lib/codes.so", [&old[..], b"built again"].concat());
-    let name = format!("acme-codes 0.1.0, file {}", Fingerprint::of(&old).short());
-    (old, name)
+    let new = [&old[..], b"built again"].concat();
+    let name = |file: &[u8]| format!("acme-codes 0.1.0, file {}", Fingerprint::of(file).short());
+    let names = [name(&old), name(&new)];
+    setup.write("lib/codes.so", new);
+    (old, names)
 }
 
 #[test]
@@ -145,11 +149,9 @@ fn a_run_goes_on_only_with_the_library_that_it_was_begun_with() {
     let output = setup.output(&predict);
     assert_eq!((succeeded(&output).lines().count(), &output.stderr[..]), (1, &b""[..]));
 
-    let (old, name) = rebuild(&setup);
+    let (old, [name, rebuilt]) = rebuild(&setup);
     let error = setup.fails(1, &run);
-    let said = format!(
-        "begun with another set of plugins ({name}); put it back to go on, or begin afresh"
-    );
+    let said = format!("begun with another set of plugins ({name}; now it is {rebuilt}); put it");
     assert!(error.contains(&said), "{said:?} is not in:\n{error}");
     // What was learnt can be used, and whoever does is told.
     setup.write("rows.tsv", "text\tmood\na good tap\thappy\na bad tap\tsad\n");
@@ -158,7 +160,7 @@ fn a_run_goes_on_only_with_the_library_that_it_was_begun_with() {
         succeeded(&output);
         let warning = String::from_utf8(output.stderr).unwrap();
         let said = format!(
-            "warning: the run was trained with other plugins ({name}) than are loaded now (acme-codes "
+            "warning: the run was trained with another set of plugins ({name}; now it is {rebuilt}), and"
         );
         assert!(warning.contains(&said), "{said:?} is not in:\n{warning}");
         let quiet = setup.output(&[command, &["--quiet"]].concat());
@@ -187,6 +189,44 @@ fn mistakes_about_what_is_loaded_have_their_place() {
         error.contains("no quantizer `acme.q6`") && error.contains("[plugins] load"),
         "{error}"
     );
+}
+
+#[test]
+fn a_policy_that_cannot_combine_gives_no_answer() {
+    let setup = with_library("mobillm_hostile");
+    let policy = "device.privacy={type=\"hostile.panics\", at=\"nothing\"}";
+    setup.succeeds(&["run", "loads.toml", "--out", "run", "--set", policy]);
+    let predict = ["predict", "run", "a good tap"];
+    assert_eq!(setup.succeeds(&predict).lines().count(), 1);
+    let config = fs::read_to_string(setup.path("run/config.toml")).unwrap();
+    assert!(config.contains("at = \"nothing\""), "{config}");
+    let refused = |at: &str, input: &str, said: &str| {
+        let told = config.replace("\"nothing\"", &format!("{at:?}"));
+        setup.write("run/config.toml", told);
+        let output = with_input(&setup, &["predict", "run"], input.as_bytes());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(&format!("error: {said}")), "{error}");
+        output.stdout.iter().filter(|&&byte| byte == b'\n').count()
+    };
+    let of = "privacy policy `hostile.panics` of mobillm-hostile 0.1.0";
+    let said = format!("text 1: {of}: combine panicked: the fuse in combine blew");
+    assert_eq!(refused("combine", "a good tap\n", &said), 0);
+    // At one of more texts than are answered together. Short ones come first: of the last three lines the third is
+    // the second that is answered.
+    let lines = "a tap\n".repeat(256) + "the good tap gets out\nbad\na tap\n";
+    assert_eq!(refused("combine 258", &lines, &format!("text 259: {of}: ")), 256);
+}
+
+#[test]
+fn a_check_that_does_not_come_back_is_told_and_the_process_left() {
+    let setup = with_library("mobillm_hostile");
+    let hangs = "device.quantizer={type=\"hostile.hangs\", at=\"check\"}";
+    let sets = ["--set", hangs, "--set", "plugins.patience_seconds=1"];
+    let error = setup.fails(1, &[&["check", "loads.toml"], &sets[..]].concat());
+    let told =
+        "quantizer `hostile.hangs` of mobillm-hostile 0.1.0: check has not come back for 1 s";
+    assert!(error.contains(&format!("warning: {told}; stopping")), "{error}");
 }
 
 #[test]

@@ -132,9 +132,11 @@ fn a_server_goes_on_only_with_the_library_that_it_began_with() {
     failed(130, &server.end());
     failed(1, &first.end());
 
-    let (old, name) = rebuild(&setup);
-    let said =
-        format!("the run was begun with another set of plugins ({name}); put it back to go on");
+    let (old, [name, rebuilt]) = rebuild(&setup);
+    let said = format!(
+        "the folder server holds a run that was begun with another set of plugins ({name}; now it is \
+         {rebuilt}); put it back to go on"
+    );
     let (mut server, _) = serve(Some(&transport));
     let warning = server.wait_for("until then its device is refused");
     assert!(warning.contains(&said), "{said:?} is not in: {warning}");

@@ -39,12 +39,25 @@ fn what_is_pulled_for_a_plugin_comes_with_how_to_get_that() {
     let setup = Setup::new();
     let library = setup.path("cache/libraries/libtorch-2.13.0");
     fs::create_dir_all(&library).unwrap();
-    let mut command = setup.command(&["pull", "libtorch"]);
-    let output = command.env("MOBILLM_CACHE", setup.path("cache")).output().unwrap();
-    let stdout = crate::setup::succeeded(&output);
-    assert_eq!(stdout, format!("libtorch: {}\n", library.display()));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("no side network `libtorch`; `cargo xtask libtorch`"), "{told}");
+    // A copy, beside which there is nothing yet.
+    let program = setup.path("mobillm");
+    fs::copy(env!("CARGO_BIN_EXE_mobillm"), &program).unwrap();
+    let told = || {
+        let mut command = Command::new(&program);
+        let command = command.args(["pull", "libtorch"]).env("MOBILLM_CACHE", setup.path("cache"));
+        let output = command.output().unwrap();
+        let stdout = crate::setup::succeeded(&output);
+        assert_eq!(stdout, format!("libtorch: {}\n", library.display()));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let missing = told();
+    let remedy = "no side network `libtorch`; `cargo xtask libtorch`";
+    assert!(missing.contains(remedy), "{missing}");
+    let plugin = setup.path("libmobillm_adapter_libtorch.so");
+    fs::write(&plugin, "").unwrap();
+    let found = told();
+    let expected = format!("is the plugin {}: name it in `[plugins] load`", plugin.display());
+    assert!(found.contains(&expected), "{found}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn answers(stdout: &str) -> Vec<(String, String)> {
 }
 
 /// Runs `mobillm` with `input` on stdin.
-fn with_input(setup: &Setup, arguments: &[&str], input: &[u8]) -> std::process::Output {
+pub fn with_input(setup: &Setup, arguments: &[&str], input: &[u8]) -> std::process::Output {
     let mut command = setup.command(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -69,8 +69,12 @@ impl Manifest {
     pub fn beside(library: &Path) -> Result<Option<Self>, LibraryError> {
         let path = Self::path(library);
         let mut text = String::new();
-        let read = File::open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
+        let most = LARGEST + 1;
+        let read = File::open(&path).and_then(|file| file.take(most).read_to_string(&mut text));
         let manifest = match read {
+            Ok(bytes) if bytes as u64 == most => {
+                Err(format!("it is no manifest of a plugin: it has more than {LARGEST} bytes"))
+            }
             Ok(_) => Self::parse(&text),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => Err(error.to_string()),
@@ -213,6 +217,16 @@ mod tests {
             let text = kept.replace("format = 1", &format!("format = {format}"));
             assert_eq!(Manifest::parse(&text), Err(said.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("libacme.so");
+        let text = "#".repeat(LARGEST as usize + 1);
+        fs::write(folder.path().join("libacme.so.toml"), text).unwrap();
+        let error = Manifest::beside(&library).unwrap_err().to_string();
+        assert!(error.contains("more than 65536 bytes"), "{error}");
     }
 
     #[test]

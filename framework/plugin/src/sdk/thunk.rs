@@ -54,13 +54,24 @@ pub(crate) unsafe fn guard(
     status
 }
 
-/// What a panic said. It is not dropped: that may panic too, and out here nothing would catch it.
+/// What a panic said.
 fn said(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("it said nothing").to_owned();
-    std::mem::forget(panic);
+    discard(panic);
     text
+}
+
+/// Drops what a panic carried, which may panic too. What does so again and again is given up.
+fn discard(mut panic: Box<dyn Any + Send>) {
+    for _ in 0..8 {
+        match catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            Ok(()) => return,
+            Err(next) => panic = next,
+        }
+    }
+    std::mem::forget(panic);
 }
 
 /// The config twin that `tag` and `options` ask for.

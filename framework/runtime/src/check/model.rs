@@ -1,6 +1,6 @@
 //! What only the model of a config shows to be wrong with it.
 
-use mobillm_bundle::Bundle;
+use mobillm_bundle::{Bundle, BundleError, BundleTokenizer};
 use mobillm_core::backbone::{BackboneConfig, BackboneInfo};
 use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::privacy::{PolicyInfo, PrivacyPolicyConfig};
@@ -82,9 +82,14 @@ pub(crate) fn model(
         true => found.file("device.bundle", open(origin, environment)),
         false => None,
     };
-    let label_tokens = bundle
-        .as_ref()
-        .and_then(|bundle| found.take(label_tokens(bundle, parts.task?, parts.own_prediction?)));
+    let tokenizer =
+        bundle.as_ref().and_then(|bundle| tokenizer(bundle, parts.max_tokens, &mut found));
+    if let (Some(tokenizer), Some(task)) = (&tokenizer, parts.task) {
+        found.file("task.prompt.template", check_room(tokenizer, task));
+    }
+    let label_tokens = bundle.as_ref().zip(tokenizer.as_ref()).and_then(|(bundle, tokenizer)| {
+        found.take(label_tokens(bundle, tokenizer, parts.task?, parts.own_prediction?))
+    });
     let info = bundle.as_ref().map(|bundle| {
         let mut info = bundle.info().clone();
         if let Some(tokens) = label_tokens.as_ref().filter(|tokens| !tokens.is_empty()) {
@@ -95,31 +100,31 @@ pub(crate) fn model(
     });
     let objective = parts.task.map(TaskConfig::objective);
     let selector = parts.selector.zip(info.as_ref()).and_then(|(config, info)| {
-        found.none("device.selector", config.check(info)).then(|| config.build(info))
+        found.passes("device.selector", config.check(info)).then(|| config.build(info))
     });
     let policy = parts.privacy.zip(objective).and_then(|(config, objective)| {
-        let is_sound = found.none("device.privacy", config.check(&objective));
+        let is_sound = found.passes("device.privacy", config.check(&objective));
         is_sound.then(|| config.build(&objective).info())
     });
     if policy.as_ref().is_some_and(|policy| policy.supervision.is_none()) {
         let problem = Diagnostic::new("", "the policy releases no supervision");
-        found.none("device.privacy", vec![problem.expected("one that does, such as `labels`")]);
+        found.add("device.privacy", [problem.expected("one that does, such as `labels`")]);
     }
     let context = context(parts, info.as_ref(), selector.as_deref(), policy.as_ref());
     if let (Some(bundle), Some(info)) = (&bundle, &info) {
         check_dimensions(parts, bundle, info, label_tokens.is_some(), &mut found);
     }
     if let Some(transport) = parts.transport {
-        found.none("link.transport", transport.check());
+        found.add("link.transport", transport.check());
     }
     if let (Some(network), Some(context)) = (parts.side_network, &context) {
-        found.none("server.side_network", network.check(context));
+        found.add("server.side_network", network.check(context));
     }
     if let (Some(store), Some(selector)) = (parts.store, &selector)
         && store.caches()
         && !selector.is_fixed()
     {
-        found.none("server.store", changing());
+        found.add("server.store", changing());
     }
     match (bundle, info, label_tokens, selector, policy, context) {
         (
@@ -138,6 +143,33 @@ pub(crate) fn model(
 
 fn open(origin: &Origin, environment: &Environment) -> Result<Bundle, RunError> {
     Ok(Bundle::open(&environment.required(origin, "device.bundle", "the model")?)?)
+}
+
+/// The tokenizer of `bundle` whose samples have at most `max_tokens`, or without that limit if these are too few.
+fn tokenizer(
+    bundle: &Bundle,
+    max_tokens: Option<usize>,
+    found: &mut Findings,
+) -> Option<BundleTokenizer> {
+    let tokenizer = match bundle.tokenizer(max_tokens) {
+        Err(error @ BundleError::NoRoom { .. }) if max_tokens.is_some() => {
+            found.file::<()>("device.max_tokens", Err(error.into()));
+            bundle.tokenizer(None)
+        }
+        tokenizer => tokenizer,
+    };
+    found.file("device.bundle", tokenizer.map_err(RunError::from))
+}
+
+/// Whether the template of `task`, if it has one, leaves room for a text.
+fn check_room(tokenizer: &BundleTokenizer, task: &TaskConfig) -> Result<(), RunError> {
+    // Hardly any text has fewer tokens.
+    const SHORT: &str = "a";
+    let Some(prompt) = &task.prompt else { return Ok(()) };
+    let template = prompt.template().map_err(RunError::Template)?;
+    let prompt = template.fill(SHORT, task.columns.pair.is_some().then_some(SHORT));
+    tokenizer.encode_prompt(&prompt.text, &prompt.inserted)?;
+    Ok(())
 }
 
 /// What the side network is built from, if all that it follows from is known.
@@ -170,22 +202,23 @@ fn check_dimensions(
     found: &mut Findings,
 ) {
     if let Some(backbone) = parts.backbone {
-        found.none("device.backbone", backbone.check(info));
+        found.add("device.backbone", backbone.check(info));
     }
     if let Some(quantizer) = parts.quantizer {
-        found.none("device.quantizer", quantizer.check(info.hidden));
+        found.add("device.quantizer", quantizer.check(info.hidden));
     }
     if let (Some(task), Some(own)) = (parts.task, parts.own_prediction) {
         if is_head_known {
-            found.none("device.own_prediction", check_head(own, info, &task.objective()));
+            found.add("device.own_prediction", check_head(own, info, &task.objective()));
         }
-        found.none("task.labels", check_labels(own, bundle.own_labels(), &task.labels));
+        found.add("task.labels", check_labels(own, bundle.own_labels(), &task.labels));
     }
 }
 
 /// The tokens of the task's label words, of which the model's own prediction is to be made.
 fn label_tokens(
     bundle: &Bundle,
+    tokenizer: &BundleTokenizer,
     task: &TaskConfig,
     own: OwnPrediction,
 ) -> Result<Vec<u32>, Findings> {
@@ -199,11 +232,9 @@ fn label_tokens(
         let problem = "the model of `device.bundle` does not predict words";
         let help = "remove them, or take a language model with its head, such as \
                     `pull:smollm2-135m-instruct`";
-        found.none(KEY, vec![Diagnostic::new("", problem).help(help)]);
+        found.add(KEY, [Diagnostic::new("", problem).help(help)]);
         return Err(found);
     }
-    let tokenizer = bundle.tokenizer(None).map_err(RunError::from);
-    let Some(tokenizer) = found.file("device.bundle", tokenizer) else { return Err(found) };
     for (at, word) in words.iter().enumerate() {
         let problem = match tokenizer.word(word) {
             Ok(token) if tokens.contains(&token) => {
@@ -218,7 +249,7 @@ fn label_tokens(
                 Diagnostic::new("", problem).expected("one token").help(help)
             }
         };
-        found.none(&format!("{KEY}[{at}]"), vec![problem]);
+        found.add(&format!("{KEY}[{at}]"), [problem]);
     }
     if found.0.is_empty() { Ok(tokens) } else { Err(found) }
 }
@@ -269,5 +300,27 @@ fn check_labels(
             vec![problem.expected(format!("{heads:?}")).help(help)]
         }
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mobillm_bundle::fixture::TinyBert;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_without_room_for_a_text_is_told_where_it_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = TinyBert::default().bundle(&folder.path().join("bundle")).unwrap();
+        let found = |max_tokens| {
+            let mut found = Findings::default();
+            assert!(tokenizer(&bundle, max_tokens, &mut found).is_some(), "words are still found");
+            found.0.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let told = found(Some(3));
+        let start = "device.max_tokens: an empty pair has 3 tokens, but max_tokens is 3";
+        assert!(told.len() == 1 && told[0].starts_with(start), "{told:?}");
+        assert_eq!([found(Some(4)), found(None)], [const { Vec::<String>::new() }; 2]);
     }
 }

@@ -34,13 +34,20 @@ pub(super) struct Checked {
     pub with_strangers: Vec<String>,
 }
 
-/// Puts implied components and tables into `tree` and checks it. If it `lacks_libraries`, plugins may be unknown because
-/// one could not be loaded.
-pub(super) fn check(tree: &mut Node, registry: &Registry, lacks_libraries: bool) -> Checked {
+/// What a config names that could not be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lacks {
+    /// A library: a plugin may be unknown because it is in there.
+    pub library: bool,
+    /// A base: whatever is missing may stand there.
+    pub base: bool,
+}
+
+/// Puts implied components and tables into `tree`, unless a base that it `lacks` may have others, and checks it.
+pub(super) fn check(tree: &mut Node, registry: &Registry, lacks: Lacks) -> Checked {
     let skeleton = schema::skeleton();
     let found = Checked::default();
-    let mut checker =
-        Checker { registry, lacks_libraries, skeleton: &skeleton, in_dynamic: false, found };
+    let mut checker = Checker { registry, lacks, skeleton: &skeleton, in_dynamic: false, found };
     checker.options(tree, &skeleton, "");
     checker.found
 }
@@ -54,7 +61,7 @@ const OF_A_LIBRARY: &str =
 
 struct Checker<'a> {
     registry: &'a Registry,
-    lacks_libraries: bool,
+    lacks: Lacks,
     skeleton: &'a Value,
     /// Whether these are options of a component that comes from a dynamic library.
     in_dynamic: bool,
@@ -101,7 +108,8 @@ impl Checker<'_> {
             }
             Content::Table(table) => {
                 let schema = schema.chosen(|tag| table.get(tag)?.as_str());
-                for key in schema.names() {
+                let names = schema.names().filter(|_| !self.lacks.base);
+                for key in names {
                     // Serde fills in the others, but for a component whose config twin is not here.
                     let default = match self.in_dynamic {
                         true => schema.member_keyword(key, "default"),
@@ -145,8 +153,7 @@ impl Checker<'_> {
         };
         let path_of_type = join(path, "type");
         let Some(tag) = table.get("type") else {
-            let diagnostic = Diagnostic::new(path_of_type, "missing").expected(known);
-            return self.report(node, diagnostic);
+            return self.missing(node, path_of_type, Some(known));
         };
         let Some(name) = tag.as_str() else {
             return self.wrong_choice(tag, &path_of_type, &tags);
@@ -168,7 +175,9 @@ impl Checker<'_> {
                 let diagnostic = Diagnostic::new(path_of_type, message);
                 let diagnostic = match help {
                     Some(help) => diagnostic.expected(known).help(help),
-                    None if self.lacks_libraries => diagnostic.help(OF_A_LIBRARY),
+                    // The base may load it.
+                    None if self.lacks.base => return,
+                    None if self.lacks.library => diagnostic.help(OF_A_LIBRARY),
                     None => diagnostic.expected(known).help(NOT_HERE),
                 };
                 self.report_value(tag, diagnostic);
@@ -196,8 +205,7 @@ impl Checker<'_> {
             ValidationErrorKind::Required { property } => {
                 let key = property.as_str().unwrap_or_default();
                 let expected = at.schema.child(key).and_then(expected);
-                let diagnostic = Diagnostic::new(join(&at.path, key), "missing");
-                self.report(at.node, Diagnostic { expected, ..diagnostic });
+                self.missing(at.node, join(&at.path, key), expected);
             }
             ValidationErrorKind::AnyOf { context }
             | ValidationErrorKind::OneOfNotValid { context } => {
@@ -219,8 +227,8 @@ impl Checker<'_> {
         let meant = match &tagged {
             Some((tag, values)) => match at.node.child(tag) {
                 None => {
-                    let missing = Diagnostic::new(join(&at.path, tag), "missing");
-                    return self.report(at.node, missing.expected(one_of(values.iter().copied())));
+                    let expected = one_of(values.iter().copied());
+                    return self.missing(at.node, join(&at.path, tag), Some(expected));
                 }
                 Some(node) => match values.iter().position(|value| node.as_str() == Some(value)) {
                     None => return self.wrong_choice(node, &join(&at.path, tag), values),
@@ -287,6 +295,13 @@ impl Checker<'_> {
     fn as_table(&self, slot: Slot, tag: &str) -> Option<String> {
         let known = self.registry.of(slot).map(|entry| entry.tag);
         meant(tag, known).map(|tag| format!("write {{ type = \"{tag}\" }}"))
+    }
+
+    /// There is no `path` in `node`.
+    fn missing(&mut self, node: &Node, path: String, expected: Option<String>) {
+        if !self.lacks.base {
+            self.report(node, Diagnostic { expected, ..Diagnostic::new(path, "missing") });
+        }
     }
 
     fn report(&mut self, node: &Node, diagnostic: Diagnostic) {

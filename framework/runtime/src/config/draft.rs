@@ -8,12 +8,13 @@ use mobillm_task::TaskConfig;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::check::{self, Checked};
+use super::check::{self, Checked, Lacks};
 use super::errors::{ConfigErrors, Mistake};
+use super::layers::{self, Layers};
 use super::load::{LOCATIONS, Loaded, Location, pointer, replace_path};
 use super::plugins::{self, Plugins, PluginsConfig};
 use super::tree::{Node, keys};
-use super::{Config, SCHEMA, layers};
+use super::{Config, SCHEMA};
 
 /// Where the parts of a config came from.
 #[derive(Debug)]
@@ -57,9 +58,11 @@ pub struct Draft {
     /// The plugins that it may name, those that it has loaded among them.
     pub plugins: Plugins,
     pub(crate) origin: Origin,
+    /// Whether a base is not in it, for it could not be read.
+    lacks_base: bool,
     checked: Checked,
     /// What serde is given.
-    written: Value,
+    pub(super) written: Value,
     /// The whole, if nothing is wrong with it.
     config: Option<Config>,
 }
@@ -69,7 +72,7 @@ impl Draft {
     /// as by [`Config::load`].
     ///
     /// # Errors
-    /// If there is nothing to check: a file cannot be read or is no TOML.
+    /// If there is nothing to check: the file cannot be read or is no TOML.
     pub fn read(path: &Path, sets: &[String], registry: &Registry) -> Result<Self, ConfigErrors> {
         let name = path.display().to_string();
         Self::new(name, |mistakes| layers::read(path, mistakes), sets, registry)
@@ -78,25 +81,29 @@ impl Draft {
     /// The same of what `read` gives.
     pub(super) fn new(
         name: String,
-        read: impl FnOnce(&mut Vec<Mistake>) -> Option<Node>,
+        read: impl FnOnce(&mut Vec<Mistake>) -> Option<Layers>,
         sets: &[String],
         registry: &Registry,
     ) -> Result<Self, ConfigErrors> {
         let mut mistakes = Vec::new();
-        let tree = read(&mut mistakes);
+        let layers = read(&mut mistakes);
         let over = layers::sets(sets, &mut mistakes);
-        let Some(tree) = tree else { return Err(ConfigErrors::new(name, mistakes)) };
+        let Some(Layers { tree, lacks_base }) = layers else {
+            return Err(ConfigErrors::new(name, mistakes));
+        };
         let mut tree = match over {
             Some(over) => tree.overlaid(over),
             None => tree,
         };
         let (plugins, mut not_loaded) = Plugins::of_tree(&tree, registry);
-        let mut checked = check::check(&mut tree, &plugins.registry, !not_loaded.is_empty());
+        let lacks = Lacks { library: !not_loaded.is_empty(), base: lacks_base };
+        let mut checked = check::check(&mut tree, &plugins.registry, lacks);
         mistakes.append(&mut not_loaded);
         checked.mistakes.append(&mut mistakes);
         checked.mistakes.extend(LOCATIONS.iter().filter_map(|key| check_location(&tree, key)));
         let origin = Origin { name, tree };
-        let mut draft = Self { plugins, origin, checked, written: Value::Null, config: None };
+        let written = Value::Null;
+        let mut draft = Self { plugins, origin, lacks_base, checked, written, config: None };
         draft.deserialize();
         Ok(draft)
     }
@@ -111,10 +118,7 @@ impl Draft {
         if self.checked.mistakes.is_empty() && found.is_empty() {
             match serde_path_to_error::deserialize(self.written.clone()) {
                 Ok(config) => self.config = Some(config),
-                Err(error) => {
-                    let message = error.inner().to_string();
-                    found.push(Diagnostic::new(error.path().to_string(), message));
-                }
+                Err(error) => found.push(of_serde(&error)),
             }
         }
         let origin = &self.origin;
@@ -140,8 +144,8 @@ impl Draft {
 
     /// Seconds that a call of a loaded library may take.
     pub fn patience_seconds(&self) -> u64 {
-        let plugins = self.part::<Option<PluginsConfig>>("plugins", &mut Vec::new());
-        plugins.flatten().unwrap_or_default().patience_seconds
+        let seconds = self.part("plugins.patience_seconds", &mut Vec::new());
+        seconds.flatten().unwrap_or(PluginsConfig::default().patience_seconds)
     }
 
     /// Everything that is wrong with it by itself, with what was found later.
@@ -166,19 +170,17 @@ impl Draft {
             return None;
         }
         let written = self.written.pointer(&pointer(key)).cloned().unwrap_or_default();
-        let wrong = |error: serde_path_to_error::Error<serde_json::Error>| {
-            let path = match error.path().to_string() {
-                path if path == "." => String::new(),
-                path => path,
-            };
-            Diagnostic::new(path, error.inner().to_string()).under(key)
-        };
-        serde_path_to_error::deserialize(written).map_err(|error| found.push(wrong(error))).ok()
+        let part = serde_path_to_error::deserialize(written);
+        part.map_err(|error| found.push(of_serde(&error).under(key))).ok()
     }
 
     /// Whether nothing is wrong at `key`, above it or below it. What nobody wrote beside a key that nobody knows was
-    /// perhaps meant by that key.
+    /// perhaps meant by that key, and a base that could not be read may say anything but what stands over it.
     fn is_sound_at(&self, key: &str) -> bool {
+        let node = self.origin.tree.find(key);
+        if self.lacks_base && node.is_none_or(|node| node.table().is_some()) {
+            return false;
+        }
         let path: Vec<&str> = keys(key).collect();
         let is_about = |mistake: &Mistake| {
             keys(&mistake.diagnostic.path).zip(&path).all(|(wrong, key)| wrong == *key)
@@ -217,6 +219,16 @@ impl Draft {
             toml::to_string_pretty(&resolved).map_err(|error| unsayable(error.to_string()))?;
         Ok(Loaded { config, plugins, origin, resolved, toml, files, dynamic })
     }
+}
+
+/// What serde finds wrong, where it does.
+fn of_serde(error: &serde_path_to_error::Error<serde_json::Error>) -> Diagnostic {
+    let path = match error.path().to_string() {
+        // The whole.
+        path if path == "." => String::new(),
+        path => path,
+    };
+    Diagnostic::new(path, error.inner().to_string())
 }
 
 /// `pull:` and empty names would otherwise fail only once they are fetched or opened.

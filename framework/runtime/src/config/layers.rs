@@ -17,8 +17,15 @@ use super::{KNOWN_SCHEMAS, SCHEMA};
 /// Files over this are no configs; a model that is given by mistake is not read to its end.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// The file `path` laid over its bases, if all of them can be read and are of a known layout.
-pub(super) fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Node> {
+/// A file laid over its bases.
+pub(super) struct Layers {
+    pub tree: Node,
+    /// Whether a base is not among them, for it cannot be used: what is missing may stand there.
+    pub lacks_base: bool,
+}
+
+/// The file `path` laid over its bases, if it can be read and is of a known layout.
+pub(super) fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Layers> {
     let name = path.display().to_string();
     match load(path, 0) {
         Ok(source) => read_source(source, fs::canonicalize(path).ok(), mistakes),
@@ -36,34 +43,38 @@ pub(super) fn read_source(
     source: Arc<Source>,
     identity: Option<PathBuf>,
     mistakes: &mut Vec<Mistake>,
-) -> Option<Node> {
+) -> Option<Layers> {
     let mut chain = vec![(source.name.clone(), identity)];
     let mut layers = Vec::new();
     let mut next = Some(source);
-    let mut is_whole = true;
-    while let Some(source) = next {
-        next = None;
+    let mut lacks_base = false;
+    while let Some(source) = next.take() {
         let text = source.text.as_deref().unwrap_or_default();
         let mut layer = match Reader::new(&source).document(text) {
             Ok(layer) => layer,
             Err(mut in_text) => {
                 mistakes.append(&mut in_text);
-                return None;
+                lacks_base = true;
+                break;
             }
         };
-        is_whole &= take_schema(&mut layer, mistakes);
+        if !take_schema(&mut layer, mistakes) {
+            lacks_base = true;
+            break;
+        }
         if let Some(extends) = layer.take("extends") {
             match base(&extends, &mut chain) {
                 Ok(base) => next = Some(base),
                 Err(diagnostic) => {
                     mistakes.push(Mistake::new(extends.at, diagnostic));
-                    is_whole = false;
+                    lacks_base = true;
                 }
             }
         }
         layers.push(layer);
     }
-    layers.into_iter().rev().reduce(Node::overlaid).filter(|_| is_whole)
+    let tree = layers.into_iter().rev().reduce(Node::overlaid)?;
+    Some(Layers { tree, lacks_base })
 }
 
 /// Takes `schema` out of a file's tree, for it belongs to the file alone. Whether the rest is of a layout that is

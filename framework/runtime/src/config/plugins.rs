@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::errors::{ConfigErrors, Mistake};
-use super::layers;
+use super::layers::{self, Layers};
 use super::schema::{self, PATH_KEYWORD, Subschema};
 use super::tree::{Content, Node};
 
@@ -25,7 +25,8 @@ pub struct PluginsConfig {
     /// as the config is read.
     #[schemars(schema_with = "paths")]
     pub load: Vec<PathBuf>,
-    /// Seconds that a call of theirs may take. After that the run is asked to stop, and 10 s later the program ends.
+    /// Seconds that a call of theirs may take once they are loaded. After that the run is asked to stop, and 10 s later the
+    /// program ends.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub patience_seconds: u64,
 }
@@ -69,7 +70,10 @@ impl Plugins {
     pub fn of_config(path: &Path, registry: &Registry) -> Result<Self, ConfigErrors> {
         let wrong = |mistakes| ConfigErrors::new(path.display().to_string(), mistakes);
         let mut mistakes = Vec::new();
-        let Some(tree) = layers::read(path, &mut mistakes) else { return Err(wrong(mistakes)) };
+        let tree = match layers::read(path, &mut mistakes) {
+            Some(Layers { tree, lacks_base: false }) => tree,
+            _ => return Err(wrong(mistakes)),
+        };
         let (plugins, not_loaded) = Self::of_tree(&tree, registry);
         if not_loaded.is_empty() { Ok(plugins) } else { Err(wrong(not_loaded)) }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod files;
+mod parts;
 mod plugins;
 
 /// Every component is named, for the defaults are plugins that these tests do not have.

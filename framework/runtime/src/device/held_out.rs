@@ -1,7 +1,7 @@
 //! Held-out rows: run forward once, kept on the device, evaluated after every epoch.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mobillm_core::backbone::Tokens;
@@ -9,6 +9,7 @@ use mobillm_core::privacy::PrivacyPolicy;
 use mobillm_core::quantizer::Quantizer;
 use mobillm_core::sample::{SampleId, Truth};
 use mobillm_core::side_network::SideNetwork;
+use mobillm_task::error::Place;
 use mobillm_task::schedule::MicroBatch;
 use mobillm_task::{Scores, TaskConfig};
 
@@ -16,7 +17,7 @@ use crate::device::Tokenized;
 use crate::device::predict::KeptBatch;
 use crate::device::spill::Spill;
 use crate::device::taps::TapPath;
-use crate::error::RunError;
+use crate::error::{Asked, RunError};
 use crate::progress::{Phase, Watch};
 
 /// How answers are made and scored.
@@ -31,12 +32,22 @@ pub struct Evaluation {
 
 /// The kept taps and truths of the held-out rows. The taps wait on disk: in memory they would grow with the rows.
 pub struct HeldOut {
-    /// Each with the places of its taps.
-    batches: Vec<(KeptBatch, Vec<Range<u64>>)>,
+    batches: Vec<Batch>,
     taps: Spill,
+    /// The file that the rows are of.
+    file: PathBuf,
     /// The truths, in the order of `batches`.
     truths: Vec<Truth>,
     evaluation: Evaluation,
+}
+
+/// Rows that went forward together.
+struct Batch {
+    kept: KeptBatch,
+    /// Where each of its taps is in the spill.
+    taps: Vec<Range<u64>>,
+    /// Where each row is in its file.
+    places: Vec<Place>,
 }
 
 impl HeldOut {
@@ -61,33 +72,35 @@ impl HeldOut {
             watch.check()?;
             let tokens: Vec<&Tokens> = chunk.iter().map(|&row| &rows.tokens[row]).collect();
             let samples: Vec<SampleId> = chunk.iter().map(|&row| names[row]).collect();
-            let mut places = Vec::new();
+            let mut written = Vec::new();
             let keep = &mut |tap: &[u8]| {
-                places.push(taps.write(tap)?);
+                written.push(taps.write(tap)?);
                 Ok(())
             };
             let kept = KeptBatch::forward(path, &*evaluation.quantizer, &tokens, &samples, keep)?;
-            batches.push((kept, places));
+            let places = chunk.iter().map(|&row| rows.places[row]).collect();
+            batches.push(Batch { kept, taps: written, places });
             truths.extend(chunk.iter().map(|&row| rows.truths[row]));
             watch.advance(Phase::HeldOut, truths.len() as u64);
         }
         watch.end(Phase::HeldOut);
-        Ok(Self { batches, taps, truths, evaluation })
+        Ok(Self { batches, taps, file: rows.file.clone(), truths, evaluation })
     }
 
     /// Scores `network` on the held-out rows, without a forward pass.
     ///
     /// # Errors
     /// If the kept taps cannot be read or do not fit the network, the policy cannot combine an answer, or
-    /// one is not finite.
+    /// one is not finite; of an answer with its row.
     pub fn evaluate(&mut self, network: &dyn SideNetwork) -> Result<Scores, RunError> {
         let mut outputs = Vec::new();
-        for (batch, places) in &self.batches {
-            let taps = places.iter().map(|place| self.taps.read(place));
+        for Batch { kept, taps, places } in &self.batches {
+            let taps = taps.iter().map(|place| self.taps.read(place));
             let taps: Vec<Vec<u8>> = taps.collect::<Result<_, _>>()?;
-            let sides = batch.outputs(&taps, &*self.evaluation.quantizer, network)?;
+            let sides = kept.outputs(&taps, &*self.evaluation.quantizer, network)?;
+            let asked = |row: usize| Asked::Row { file: self.file.clone(), place: places[row] };
             for (sample, side) in sides.rows().into_iter().enumerate() {
-                outputs.extend(batch.answer(&*self.evaluation.policy, sample, side)?);
+                outputs.extend(kept.answer(&*self.evaluation.policy, sample, side, &asked)?);
             }
         }
         Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs)?)
@@ -98,9 +111,8 @@ impl HeldOut {
     /// # Errors
     /// If an answer is not finite.
     pub fn evaluate_untrained(&self) -> Result<Scores, RunError> {
-        let own = |(batch, _): &(KeptBatch, _)| {
-            (0..batch.samples()).flat_map(|at| batch.own(at)).collect()
-        };
+        let own =
+            |Batch { kept, .. }: &Batch| (0..kept.samples()).flat_map(|at| kept.own(at)).collect();
         let outputs: Vec<Vec<f32>> = self.batches.iter().map(own).collect();
         Ok(Scores::of(&self.evaluation.task, &self.truths, &outputs.concat())?)
     }

@@ -15,7 +15,7 @@ use mobillm_core::side_network::{SideNetwork, SideNetworkError};
 use ndarray::{Array2, ArrayView1, Axis, Slice};
 
 use crate::device::taps::{MicroBatch, TapPath};
-use crate::error::RunError;
+use crate::error::{Asked, RunError};
 
 /// Rows whose taps are decoded at a time: all layers of them are in memory at once.
 const ROWS: usize = 128;
@@ -93,6 +93,7 @@ impl KeptBatch {
     }
 
     /// What `policy` makes of the own prediction for `sample` and the side network's output `side` for it.
+    /// `asked` tells what an error calls the sample of this index.
     ///
     /// # Errors
     /// If the policy cannot combine them, or what either says is not finite.
@@ -101,12 +102,16 @@ impl KeptBatch {
         policy: &dyn PrivacyPolicy,
         sample: usize,
         side: ArrayView1<'_, f32>,
+        asked: &dyn Fn(usize) -> Asked,
     ) -> Result<Vec<f32>, RunError> {
+        let wrong =
+            |source: RunError| RunError::Answer { asked: asked(sample), source: Box::new(source) };
         if let Some(output) = side.iter().position(|value| !value.is_finite()) {
-            return Err(SideNetworkError::NotFinite { output, value: side[output] }.into());
+            return Err(wrong(SideNetworkError::NotFinite { output, value: side[output] }.into()));
         }
         let mut answer = side.to_vec();
-        privacy::combine(policy, &self.own(sample), &mut answer)?;
+        privacy::combine(policy, &self.own(sample), &mut answer)
+            .map_err(|error| wrong(error.into()))?;
         Ok(answer)
     }
 
@@ -154,15 +159,15 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// For each sample the answer: probabilities of the classes, or the scaled value. `places` are those
-    /// of the samples among all that are to be answered, which an error tells.
+    /// For each sample the answer: probabilities of the classes, or the scaled value. `asked` tells
+    /// what an error calls the sample of this index.
     ///
     /// # Errors
     /// If a stage fails, or an answer is not finite.
     pub fn predict(
         &mut self,
         tokens: &[&Tokens],
-        places: &[usize],
+        asked: &dyn Fn(usize) -> Asked,
     ) -> Result<Vec<Vec<f32>>, RunError> {
         // Names matter to noise that is drawn per sample; what stays on the device needs none.
         let samples: Vec<SampleId> = (0..tokens.len() as u64).map(SampleId).collect();
@@ -175,11 +180,8 @@ impl Predictor {
         let outputs = kept.outputs(&taps, quantizer, &*self.network)?;
         let policy = self.path.policy();
         let scale = policy.info().answers;
-        let answers = outputs.rows().into_iter().zip(places).enumerate();
-        let answers = answers.map(|(sample, (side, place))| {
-            let mut answer = kept.answer(policy, sample, side).map_err(|source| {
-                RunError::Answer { number: place + 1, source: Box::new(source) }
-            })?;
+        let answers = outputs.rows().into_iter().enumerate().map(|(sample, side)| {
+            let mut answer = kept.answer(policy, sample, side, asked)?;
             match (self.objective, scale) {
                 (Objective::Regression, _) => {}
                 (_, AnswerScale::Raw) => softmax(&mut answer),

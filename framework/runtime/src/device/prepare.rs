@@ -1,11 +1,13 @@
 //! Rows to tokens, before anything is loaded that is large.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use mobillm_core::backbone::Tokens;
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::sample::Truth;
 use mobillm_core::selector::Selector;
+use mobillm_task::error::Place;
 use mobillm_task::report::{Balance, PartReport};
 use mobillm_task::schedule::Sizes;
 use mobillm_task::{DataReport, Dataset, Row, Schedule};
@@ -13,7 +15,7 @@ use mobillm_wire::handshake::Work;
 use serde::Serialize;
 
 use crate::device::RowTokenizer;
-use crate::error::RunError;
+use crate::error::{Asked, RunError};
 use crate::progress::{News, Phase, Watch};
 
 /// Rows as the backbone takes them.
@@ -22,8 +24,19 @@ pub struct Tokenized {
     pub tokens: Vec<Tokens>,
     /// The truth of each row.
     pub truths: Vec<Truth>,
+    /// The file that they are of.
+    pub file: PathBuf,
+    /// Where each row is in there.
+    pub places: Vec<Place>,
     /// Rows of which some tokens had to be cut off.
     pub truncated: usize,
+}
+
+impl Tokenized {
+    /// What a message calls the row of this index.
+    pub fn asked(&self, row: usize) -> Asked {
+        Asked::Row { file: self.file.clone(), place: self.places[row] }
+    }
 }
 
 /// Everything that a device needs to know of its data.
@@ -150,8 +163,9 @@ pub fn prepare(
 ) -> Result<Prepared, RunError> {
     let total = (dataset.train.len() + dataset.held_out.len()) as u64;
     watch.begin(Phase::Tokenize, total, 0);
-    let train = tokenize(&dataset.train, tokenizer, 0, watch)?;
-    let held_out = tokenize(&dataset.held_out, tokenizer, train.tokens.len(), watch)?;
+    let Dataset { train, held_out, train_path, held_out_path, .. } = &dataset;
+    let train = tokenize(train_path, train, tokenizer, 0, watch)?;
+    let held_out = tokenize(held_out_path, held_out, tokenizer, train.tokens.len(), watch)?;
     watch.end(Phase::Tokenize);
     for (part, rows) in [("training", &train), ("held-out", &held_out)] {
         if rows.truncated > 0 {
@@ -176,18 +190,25 @@ pub fn prepare(
     Ok(Prepared { train, held_out, schedule, fingerprint: dataset.fingerprint, report })
 }
 
-/// Cuts `rows` into tokens; `done` rows were before them.
+/// Cuts the `rows` of `file` into tokens; `done` rows were before them.
 ///
 /// # Errors
 /// If a text cannot be cut into tokens or the run is to stop.
 pub fn tokenize(
+    file: &Path,
     rows: &[Row],
     tokenizer: &RowTokenizer,
     done: usize,
     watch: &Watch<'_>,
 ) -> Result<Tokenized, RunError> {
     const ROWS_BETWEEN_LOOKS: usize = 256;
-    let mut tokenized = Tokenized { tokens: Vec::new(), truths: Vec::new(), truncated: 0 };
+    let mut tokenized = Tokenized {
+        tokens: Vec::new(),
+        truths: Vec::new(),
+        file: file.to_owned(),
+        places: Vec::new(),
+        truncated: 0,
+    };
     for (at, row) in rows.iter().enumerate() {
         if at % ROWS_BETWEEN_LOOKS == 0 {
             watch.check()?;
@@ -197,6 +218,7 @@ pub fn tokenize(
         tokenized.truncated += usize::from(encoded.truncated > 0);
         tokenized.tokens.push(encoded.tokens);
         tokenized.truths.push(row.truth);
+        tokenized.places.push(row.place);
     }
     Ok(tokenized)
 }

@@ -17,6 +17,7 @@ use mobillm_core::sample::{RunKey, SampleId};
 use mobillm_core::side_network::{SideNetworkConfig, SideNetworkContext, StepReport};
 use mobillm_core::transport::{Lane, Transport, TransportError};
 use mobillm_task::schedule::MicroBatch;
+use mobillm_wire::WireError;
 use mobillm_wire::frame::{Ack, Adapter, Frame, Stored};
 use mobillm_wire::handshake::{Hello, Welcome, Work};
 
@@ -286,7 +287,13 @@ impl<'a, 't> Session<'a, 't> {
             return Err(unexpected(&frame, &format!("the adapter of epoch {expected}")).into());
         }
         let network = self.job.predictor.load(&adapter.bytes)?;
-        network.info().check(&self.job.context)?;
+        if let Some(misfit) = network.info().misfit(&self.job.context) {
+            let problem = format!(
+                "it is of another side network than this run's ({misfit}); use the same release and plugins on \
+                 both ends"
+            );
+            return Err(WireError::Order { frame: "Adapter", problem }.into());
+        }
         let eval = self.held_out.evaluate(&*network)?;
         self.folder.save_adapter(&adapter.bytes)?;
         let (metric, value) = eval.main();

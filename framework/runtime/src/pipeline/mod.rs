@@ -211,21 +211,6 @@ pub fn prepare(
     Ok((assembly, prepared))
 }
 
-/// Reads the data of `loaded` and cuts it into tokens.
-///
-/// # Errors
-/// If the data cannot be used.
-pub fn prepare_data(
-    loaded: &Loaded,
-    environment: &Environment,
-    assembly: &Assembly,
-    watch: &Watch<'_>,
-) -> Result<Prepared, RunError> {
-    let dataset = check::data(&loaded.config.task, &loaded.origin, environment)
-        .map_err(|found| found.into_error(&loaded.origin))?;
-    tokenized(dataset, assembly, &loaded.config, watch)
-}
-
 fn tokenized(
     dataset: Dataset,
     assembly: &Assembly,

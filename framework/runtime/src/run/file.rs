@@ -2,7 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::RunError;
 
@@ -90,9 +94,36 @@ fn to_json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, RunErr
 ///
 /// # Errors
 /// If it cannot be read or is not what was expected.
-pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError> {
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
     let bytes = fs::read(path).map_err(RunError::file("read", path))?;
     serde_json::from_slice(&bytes).map_err(|error| RunError::file("read", path)(error.into()))
+}
+
+/// What says of which format a file is, whatever else is in it.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+/// Reads the JSON file `name` in `folder` if its `format`, which is read alone first, is one of `formats`.
+///
+/// # Errors
+/// If it cannot be read or is not what was expected; of another format with `remedy`, what to do then.
+pub fn read_versioned<T: DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+    formats: RangeInclusive<u32>,
+    remedy: &str,
+) -> Result<T, RunError> {
+    let file = folder.join(name);
+    let Versioned { format } = read_json(&file)?;
+    if formats.contains(&format) {
+        return read_json(&file);
+    }
+    let (first, last) = (formats.start(), formats.end());
+    let problem =
+        format!("{name} has format {format}; this release reads {first} to {last}: {remedy}");
+    Err(RunError::Folder { path: folder.to_owned(), problem })
 }
 
 #[cfg(test)]

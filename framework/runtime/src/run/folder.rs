@@ -11,9 +11,9 @@ use mobillm_wire::handshake::RunId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunError;
-use crate::run::file::{read_json, replace, replace_json, replace_secret_json};
+use crate::run::file::{read_json, read_versioned, replace, replace_json, replace_secret_json};
 use crate::run::summary::{DeviceSummary, EpochSummary, LinkSummary, ServerSummary, Summary};
-use crate::run::{lock, named};
+use crate::run::{lock, then_and_now};
 
 /// Version 1 had no `own_prior`, version 2 no `plugins`; both are still read.
 const FORMAT: u32 = 3;
@@ -224,12 +224,8 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be read, or is of another version.
     pub fn state(path: &Path) -> Result<RunState, RunError> {
-        let state: RunState = read_json(&path.join(STATE))?;
-        if FORMATS.contains(&state.format) {
-            return Ok(state);
-        }
-        let problem = format!("format {}; this release reads 1 to {FORMAT}", state.format);
-        Err(RunError::Folder { path: path.to_owned(), problem })
+        let remedy = "use the release that wrote it, or train again with `mobillm run CONFIG --out FOLDER --fresh`";
+        read_versioned(path, STATE, FORMATS, remedy)
     }
 
     /// The figures of the run folder `path`, if the run there is finished.
@@ -257,24 +253,20 @@ impl RunFolder {
 }
 
 fn check(state: &RunState, work: &Work) -> Result<(), String> {
+    let Work { config, data, bundle, plugins } = &state.work;
     let changed = [
-        ("config", state.work.config != work.config),
-        ("data", state.work.data != work.data),
-        ("bundle", state.work.bundle != work.bundle),
-        ("set of plugins", state.work.plugins != work.plugins),
+        (*config != work.config).then(|| "another config".to_owned()),
+        (*data != work.data).then(|| "other data".to_owned()),
+        (*bundle != work.bundle).then(|| "another bundle".to_owned()),
+        (*plugins != work.plugins).then(|| then_and_now(plugins, &work.plugins)),
     ];
-    let changed: Vec<&str> =
-        changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+    let changed: Vec<String> = changed.into_iter().flatten().collect();
     if changed.is_empty() {
         return Ok(());
     }
-    let began_with = match &state.work.plugins {
-        plugins if *plugins == work.plugins => String::new(),
-        plugins => format!(" ({})", named(plugins)),
-    };
     Err(format!(
-        "the run there was begun with another {}{began_with}; put it back to go on, or begin afresh with --fresh",
-        changed.join(" and another ")
+        "the run there was begun with {}; put it back to go on, or begin afresh with --fresh",
+        changed.join(" and ")
     ))
 }
 
@@ -293,6 +285,7 @@ mod tests {
     use mobillm_core::registry::Slot;
 
     use super::*;
+    use crate::run::named;
 
     fn work(config: &[u8]) -> Work {
         let data = Fingerprint::of(b"data");
@@ -331,6 +324,25 @@ mod tests {
     }
 
     #[test]
+    fn a_state_of_a_later_version_is_refused_whatever_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(STATE), r#"{ "format": 4, "keys": [] }"#).unwrap();
+        let error = RunFolder::state(folder.path()).unwrap_err().to_string();
+        let said = "state.json has format 4; this release reads 1 to 3: use the release that wrote it, or train";
+        assert!(error.contains(said), "{error}");
+    }
+
+    #[test]
+    fn all_that_changed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |work: Work| RunFolder::open(folder.path(), work, Vec::new(), "").map(drop);
+        open(work(b"a")).unwrap();
+        let data = Fingerprint::of(b"other");
+        let error = open(Work { data, bundle: data, ..work(b"a") }).unwrap_err().to_string();
+        assert!(error.contains("begun with other data and another bundle; put it back"), "{error}");
+    }
+
+    #[test]
     fn a_run_goes_on_only_with_the_same_plugins() {
         let folder = tempfile::tempdir().unwrap();
         let plugin = |version: &str| Manifest {
@@ -348,13 +360,14 @@ mod tests {
         open(&[plugin("0.1.0")]).unwrap();
         for others in [&[][..], &[plugin("0.2.0")], &[plugin("0.1.0"), plugin("0.2.0")]] {
             let error = open(others).unwrap_err().to_string();
-            let said = "begun with another set of plugins (acme-codes 0.1.0, file ";
-            assert!(error.contains(said), "{error}");
+            let (then, now) = (named(&[plugin("0.1.0")]), named(others));
+            let said = format!("begun with another set of plugins ({then}; now it is {now}); put");
+            assert!(error.contains(&said), "{said:?} is not in {error:?}");
         }
         RunFolder::clear(folder.path()).unwrap();
         open(&[]).unwrap();
         let error = open(&[plugin("0.1.0")]).unwrap_err().to_string();
-        assert!(error.contains("another set of plugins (none);"), "{error}");
+        assert!(error.contains("another set of plugins (none; now it is acme-codes "), "{error}");
     }
 
     #[test]

@@ -27,6 +27,11 @@ pub(crate) fn named(plugins: &[Manifest]) -> String {
     }
 }
 
+/// What a message calls the plugins that a run was begun with where others are there now.
+pub(crate) fn then_and_now(then: &[Manifest], now: &[Manifest]) -> String {
+    format!("another set of plugins ({}; now it is {})", named(then), named(now))
+}
+
 /// Makes the folder `path` and locks it for this process, for as long as the file that is returned is
 /// open. What a killed process has left half-written in it is removed.
 ///

@@ -15,8 +15,8 @@ use mobillm_wire::handshake::{Hello, Refusal, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunError;
-use crate::run::file::{read_json, replace, replace_json};
-use crate::run::{lock, named};
+use crate::run::file::{read_versioned, replace, replace_json};
+use crate::run::{lock, then_and_now};
 use crate::server::cache::Cache;
 
 /// Version 1 had no `samples` and no `steps_per_epoch`, version 2 no `plugins`; both are still read.
@@ -92,16 +92,9 @@ impl ServerFolder {
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let lock = lock(path)?;
         let file = path.join(STATE);
-        let state: Option<State> = if file.exists() { Some(read_json(&file)?) } else { None };
-        if let Some(state) = state.as_ref().filter(|state| !FORMATS.contains(&state.format)) {
-            return Err(RunError::Folder {
-                path: path.to_owned(),
-                problem: format!(
-                    "format {}; this release reads 1 to {FORMAT}. Use another folder",
-                    state.format
-                ),
-            });
-        }
+        let remedy = "use the release that wrote it, or start the server with another --out";
+        let read = || read_versioned(path, STATE, FORMATS, remedy);
+        let state: Option<State> = file.exists().then(read).transpose()?;
         let kept = state.as_ref().and_then(|state| state.checkpoint.as_deref());
         remove_checkpoints_but(path, kept)?;
         let acks = path.join(ACKS);
@@ -123,10 +116,7 @@ impl ServerFolder {
     /// # Errors
     /// A refusal if another run, or the same run with other dimensions or plugins, is here.
     pub fn enter(&mut self, hello: &Hello, plugins: &[Manifest]) -> Result<(), Refusal> {
-        // A run that left nothing to go on from may be replaced. What cannot be looked into is not nothing.
-        let holds_samples = || Store::holds_samples(&self.store_path()).unwrap_or(true);
-        let has_work = |state: &&State| state.checkpoint.is_some() || holds_samples();
-        match self.state.as_ref().filter(has_work) {
+        match self.state.as_ref().filter(|_| self.has_work()) {
             None => {
                 self.state = Some(State {
                     format: FORMAT,
@@ -159,6 +149,13 @@ impl ServerFolder {
         }
     }
 
+    /// Whether the run that is here left anything to go on from: one that did not may be replaced. What cannot
+    /// be looked into is not nothing.
+    pub fn has_work(&self) -> bool {
+        let holds_samples = || Store::holds_samples(&self.store_path()).unwrap_or(true);
+        self.state.as_ref().is_some_and(|state| state.checkpoint.is_some() || holds_samples())
+    }
+
     /// What is learnt with other plugins would not be what was begun.
     ///
     /// # Errors
@@ -166,8 +163,9 @@ impl ServerFolder {
     pub fn check_plugins(&self, plugins: &[Manifest]) -> Result<(), String> {
         match &self.state {
             Some(state) if state.plugins != plugins => Err(format!(
-                "the run was begun with another set of plugins ({}); put it back to go on, or begin a new run",
-                named(&state.plugins)
+                "the folder {} holds a run that was begun with {}; put it back to go on, or begin a new run",
+                self.path.display(),
+                then_and_now(&state.plugins, plugins)
             )),
             _ => Ok(()),
         }

@@ -236,8 +236,11 @@ pub fn train_alone(
 ) -> Result<(), RunError> {
     let Some(shape) = folder.shape() else { return Ok(()) };
     if let Err(reason) = check(job, folder, &shape) {
-        let message = format!("{reason}; until then its device is refused");
-        watch.news(News::Warning { message });
+        // A run without work is replaced by whichever comes first, with these plugins and this config.
+        if folder.has_work() {
+            let message = format!("{reason}; until then its device is refused");
+            watch.news(News::Warning { message });
+        }
         return Ok(());
     }
     let steps = shape.side_network.steps;

@@ -3,7 +3,7 @@
 use mobillm::assembly::Assembly;
 use mobillm::device::own::prior;
 use mobillm::device::{Evaluation, HeldOut};
-use mobillm::pipeline::prepare_data;
+use mobillm::pipeline::prepare;
 use mobillm_bundle::fixture::TinyBert;
 use mobillm_core::sample::SampleId;
 use mobillm_task::Scores;
@@ -20,8 +20,7 @@ const HEAD: &str = "device.backbone.own_outputs=2";
 fn at_step_0(setup: &Setup, sets: &[&str]) -> (Scores, Scores) {
     let loaded = setup.load(sets);
     let (config, watch) = (&loaded.config, Notes::default());
-    let assembly = Assembly::new(&loaded, &setup.environment).unwrap();
-    let prepared = prepare_data(&loaded, &setup.environment, &assembly, &watch.watch()).unwrap();
+    let (assembly, prepared) = prepare(&loaded, &setup.environment, &watch.watch()).unwrap();
     let own = assembly.own(prior(&assembly.objective, &prepared.train.truths));
     let mut path = assembly.tap_path(config, &setup.environment, own).unwrap();
     let evaluation = Evaluation {

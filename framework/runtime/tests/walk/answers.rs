@@ -1,6 +1,8 @@
-//! An answer is a finite number or an error that says of which sample and what to do.
+//! An answer is a finite number or an error that says of which text or row and what to do.
 
+use std::cell::Cell;
 use std::fs;
+use std::path::Path;
 
 use mobillm::progress::{Unobserved, Watch};
 use mobillm::trained::Trained;
@@ -17,11 +19,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::setup::Setup;
 
-/// The policy `labels`, whose answers are as it is told.
+/// The policy `labels`, one of whose answers is as it is told.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OddConfig {
     answers: Answers,
+    /// Answers before that one.
+    after: usize,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
@@ -44,11 +48,14 @@ impl PrivacyPolicyConfig for OddConfig {
     }
 
     fn build(&self, _: &Objective) -> Box<dyn PrivacyPolicy> {
-        Box::new(Odd(self.answers))
+        Box::new(Odd { config: *self, answered: Cell::new(0) })
     }
 }
 
-struct Odd(Answers);
+struct Odd {
+    config: OddConfig,
+    answered: Cell<usize>,
+}
 
 impl PrivacyPolicy for Odd {
     fn info(&self) -> PolicyInfo {
@@ -69,7 +76,9 @@ impl PrivacyPolicy for Odd {
     }
 
     fn combine(&self, _: &[f32], side: &mut [f32]) -> Result<(), PolicyError> {
-        match self.0 {
+        let answered = self.answered.replace(self.answered.get() + 1);
+        match self.config.answers {
+            _ if answered != self.config.after => {}
             Answers::Sound => {}
             Answers::Infinite => side[1] = f32::INFINITY,
             Answers::Refused => {
@@ -87,16 +96,36 @@ fn setup() -> Setup {
     setup
 }
 
-fn odd(answers: &str) -> String {
-    format!("device.privacy={{type=\"odd\", answers=\"{answers}\"}}")
+fn odd(answers: &str, after: usize) -> String {
+    format!("device.privacy={{type=\"odd\", answers=\"{answers}\", after={after}}}")
 }
 
-/// What is said when the run `run` answers two texts, and when it is scored.
-fn errors(setup: &Setup) -> [String; 2] {
-    let mut trained = Trained::open(&setup.path("run"), &setup.environment).unwrap();
-    let answered = trained.answer(&[("the good tap", None), ("bad layer out", None)]);
+/// Texts that go forward in another order, the shortest first, and in two micro-batches.
+const TEXTS: [&str; 6] = [
+    "the good tap gets out early",
+    "bad",
+    "a good tap gets",
+    "bad layer",
+    "the bad tap gets out",
+    "a bad tap",
+];
+
+/// Their indices in that order.
+const ORDER: [usize; 6] = [1, 3, 5, 2, 4, 0];
+
+/// A file of them, each on its line behind the header.
+fn write_rows(path: &Path) {
+    let mood = |text: &str| if text.contains("good") { "happy" } else { "sad" };
+    let rows = TEXTS.map(|text| format!("{text}\t{}\n", mood(text))).concat();
+    fs::write(path, format!("text\tmood\n{rows}")).unwrap();
+}
+
+/// What is said when the run `run` answers [`TEXTS`], and when it scores `file`.
+fn errors(setup: &Setup, file: &Path) -> [String; 2] {
+    let open = || Trained::open(&setup.path("run"), &setup.environment).unwrap();
+    let answered = open().answer(&TEXTS.map(|text| (text, None)));
     let watch = Watch { observer: &Unobserved, stop: Stop::default() };
-    let scored = trained.evaluate(&setup.path("toy.tsv"), &watch);
+    let scored = open().evaluate(file, &watch);
     let is_of_an_answer = |error: RunError| {
         assert!(matches!(error, RunError::Answer { .. }), "{error}");
         error.to_string()
@@ -104,19 +133,30 @@ fn errors(setup: &Setup) -> [String; 2] {
     [is_of_an_answer(answered.unwrap_err()), is_of_an_answer(scored.unwrap_err())]
 }
 
+const ODD: [(&str, &str); 2] = [
+    ("refused", "policy odd: it is not the day for it"),
+    ("infinite", "output 1 is inf once the policy of `device.privacy` has combined it"),
+];
+
 #[test]
 fn a_policy_that_cannot_combine_ends_predict_and_eval() {
     let setup = setup();
-    setup.run(&[&odd("sound")], "run").unwrap();
+    let sound = odd("sound", 0);
+    setup.run(&[&sound, "training.epochs=1"], "run").unwrap();
     let config = setup.path("run/config.toml");
     let written = fs::read_to_string(&config).unwrap();
-    for (answers, expected) in [
-        ("refused", "policy odd: it is not the day for it"),
-        ("infinite", "output 1 is inf once the policy of `device.privacy` has combined it"),
-    ] {
-        fs::write(&config, written.replace("\"sound\"", &format!("\"{answers}\""))).unwrap();
-        for error in errors(&setup) {
-            assert!(error.starts_with(&format!("sample 1: {expected}")), "{error}");
+    let rows = setup.path("rows.tsv");
+    write_rows(&rows);
+    for (answers, expected) in ODD {
+        for (after, at) in ORDER.into_iter().enumerate() {
+            let told = written.replace("\"sound\"", &format!("\"{answers}\""));
+            let told = told.replace("after = 0", &format!("after = {after}"));
+            fs::write(&config, told).unwrap();
+            let [text, row] = errors(&setup, &rows);
+            let said = format!("text {}: {expected}", at + 1);
+            assert!(text.starts_with(&said), "{said:?} does not begin {text:?}");
+            let said = format!("{}:{}: {expected}", rows.display(), at + 2);
+            assert!(row.starts_with(&said), "{said:?} does not begin {row:?}");
         }
     }
 }
@@ -124,11 +164,23 @@ fn a_policy_that_cannot_combine_ends_predict_and_eval() {
 #[test]
 fn a_policy_that_cannot_combine_ends_the_run_that_evaluates_with_it() {
     let setup = setup();
-    for (answers, expected) in [("refused", "not the day for it"), ("infinite", "output 1 is inf")]
-    {
-        let error = setup.run(&[&odd(answers)], answers).unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
+    let rows = setup.path("rows.tsv");
+    write_rows(&rows);
+    for (answers, expected) in ODD {
+        for after in [1, 4] {
+            let held_out = format!("task.held_out={rows:?}");
+            let sets = [&*odd(answers, after), &held_out];
+            let out = format!("{answers}-{after}");
+            let error = setup.run(&sets, &out).unwrap_err().to_string();
+            let said = format!("{}:{}: {expected}", rows.display(), ORDER[after] + 2);
+            assert!(error.starts_with(&said), "{said:?} does not begin {error:?}");
+        }
     }
+    // Rows that are held out of the data itself have their places in there.
+    let error = setup.run(&[&odd("refused", 0)], "share").unwrap_err().to_string();
+    let place = error.strip_prefix(&format!("{}:", setup.path("toy.tsv").display())).unwrap();
+    let (line, said) = place.split_once(": ").unwrap();
+    assert!((2..=61).contains(&line.parse().unwrap()) && said == ODD[0].1, "{error}");
 }
 
 #[test]
@@ -141,8 +193,12 @@ fn a_side_network_of_no_numbers_gives_no_answer() {
     // Finite, but no sum of them is: what holds NaN is not even read.
     adapter[8 + header..].fill(0x7f);
     fs::write(&path, adapter).unwrap();
-    for error in errors(&setup) {
-        assert!(error.starts_with("sample 1: output 0 of the side network is "), "{error}");
+    let rows = setup.path("rows.tsv");
+    write_rows(&rows);
+    let row = format!("{}:{}", rows.display(), ORDER[0] + 2);
+    for (asked, error) in ["text 2", &row].into_iter().zip(errors(&setup, &rows)) {
+        let said = format!("{asked}: output 0 of the side network is ");
+        assert!(error.starts_with(&said), "{said:?} does not begin {error:?}");
         assert!(error.contains("lower `training.optimizer.learning_rate`"), "{error}");
     }
 }

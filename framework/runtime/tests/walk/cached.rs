@@ -118,6 +118,32 @@ impl<'a> TwoEnds<'a> {
     }
 }
 
+/// A run that left nothing to go on from is not in the way of another.
+#[test]
+fn a_server_warns_of_a_run_only_if_its_device_would_be_refused() {
+    let setup = Setup::new();
+    let ends = TwoEnds::new(&setup, &[DISK]);
+    fs::create_dir(setup.path("server")).unwrap();
+    let begun = include_str!("../../fixtures/server-v3.json");
+    let warnings = |state: &str| {
+        fs::write(setup.path("server/server.json"), state).unwrap();
+        let notes = Notes::default();
+        notes.stop.request();
+        assert!(matches!(ends.server(&notes), Err(RunError::Stopped)));
+        notes.warnings()
+    };
+    let of_work = warnings(begun);
+    assert_eq!(of_work.len(), 1, "{of_work:?}");
+    assert!(of_work[0].ends_with("; until then its device is refused"), "{of_work:?}");
+    let without_work = begun.replace("\"checkpoint-12.safetensors\"", "null");
+    assert_eq!(warnings(&without_work), Vec::<String>::new());
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| ends.server(&Notes::default()));
+        ends.device(&Notes::default(), false).unwrap();
+        server.join().unwrap().unwrap();
+    });
+}
+
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..600 {
         if holds() {

@@ -1,9 +1,8 @@
 //! What crosses the link, looked at as somebody who captures it would.
 
 use bytes::Bytes;
-use mobillm::assembly::Assembly;
 use mobillm::egress::Counts;
-use mobillm::pipeline::{prepare_data, run};
+use mobillm::pipeline::{prepare, run};
 use mobillm_wire::frame::Frame;
 
 use crate::setup::{Notes, Setup};
@@ -19,8 +18,7 @@ fn a_capture_holds_what_the_egress_manifest_says_and_no_more() {
     let (summary, frames) =
         captured(|| run(&loaded, &setup.environment, &options, &notes.watch()).unwrap());
 
-    let assembly = Assembly::new(&loaded, &setup.environment).unwrap();
-    let prepared = prepare_data(&loaded, &setup.environment, &assembly, &notes.watch()).unwrap();
+    let (assembly, prepared) = prepare(&loaded, &setup.environment, &notes.watch()).unwrap();
     let tokens: usize = prepared.train.tokens.iter().map(|tokens| tokens.ids.len()).sum();
     let windows = (0..prepared.schedule.windows()).map(|window| prepared.schedule.window(window));
     let counts = Counts {
@@ -48,8 +46,7 @@ fn a_device_that_fails_says_nothing_but_that() {
         captured(|| run(&loaded, &setup.environment, &options, &notes.watch()).unwrap_err());
     let last = Frame::parse(frames.last().unwrap().clone()).unwrap();
     assert_eq!(last, Frame::Failure(mobillm::device::GAVE_UP.into()));
-    let assembly = Assembly::new(&loaded, &setup.environment).unwrap();
-    let prepared = prepare_data(&loaded, &setup.environment, &assembly, &notes.watch()).unwrap();
+    let (_, prepared) = prepare(&loaded, &setup.environment, &notes.watch()).unwrap();
     assert_private(&frames, &setup, &prepared);
 }
 

@@ -7,7 +7,7 @@ use mobillm::assembly::Assembly;
 use mobillm::config::Loaded;
 use mobillm::device::Prepared;
 use mobillm::egress::Counts;
-use mobillm::pipeline::{prepare_data, run};
+use mobillm::pipeline::{prepare, run};
 use mobillm_bundle::Manifest;
 use mobillm_bundle::fixture::TinyBert;
 use mobillm_core::backbone::Pooling;
@@ -72,8 +72,7 @@ fn hear(setup: &Setup, loaded: &Loaded) -> Heard {
     let (environment, watch) = (&setup.environment, notes.watch());
     let options = mobillm::pipeline::RunOptions { fresh: true, ..setup.options("run") };
     let (summary, frames) = captured(|| run(loaded, environment, &options, &watch).unwrap());
-    let assembly = Assembly::new(loaded, environment).unwrap();
-    let prepared = prepare_data(loaded, environment, &assembly, &watch).unwrap();
+    let (assembly, prepared) = prepare(loaded, environment, &watch).unwrap();
     let epochs = if loaded.config.server.store.caches() { 1 } else { EPOCHS };
     let heard = Heard { assembly, prepared, frames, epochs };
     assert_eq!(summary.link.bytes_up, heard.bytes());

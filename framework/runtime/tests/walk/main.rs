@@ -8,6 +8,7 @@ mod bad_input;
 mod cached;
 mod capture;
 mod every_variant;
+mod misfit;
 mod mistakes;
 mod plugins;
 mod prompt;

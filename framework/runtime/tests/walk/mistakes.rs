@@ -88,10 +88,32 @@ fn what_is_missing_keeps_nothing_else_from_being_checked() {
 }
 
 #[test]
-fn a_file_that_alone_is_wrong_is_told_as_it_is() {
+fn a_file_that_alone_is_wrong_is_told_where_it_is_named() {
     let setup = Setup::new();
-    is_told(&told(&setup, &setup.config_text(), &[NO_DATA]), &["alone: "]);
-    is_told(&told(&setup, &setup.config_text(), &[NO_MODEL]), &["alone: "]);
+    let text = setup.config_text();
+    is_told(&told(&setup, &text, &[NO_DATA]), &["task.train: "]);
+    is_told(&told(&setup, &text, &[NO_MODEL]), &["device.bundle: "]);
+    is_told(&told(&setup, &text, &["device.bundle=\"pull:tiny\""]), &["device.bundle: the model"]);
+    fs::write(setup.path("one.tsv"), "text\tmood\na tap\tsad\nb tap\tsad\n").unwrap();
+    let constant = text.replace("\"toy.tsv\"", "\"one.tsv\"\nheld_out = \"toy.tsv\"");
+    let told = told(&setup, &constant, &[]);
+    is_told(&told, &["task.train: "]);
+    assert!(told[0].contains("all 2 training rows have the answer `sad`"), "{told:?}");
+}
+
+#[test]
+fn a_prompt_that_leaves_no_room_for_a_text_is_told_with_the_rest() {
+    let setup = Setup::new();
+    // With the marks of the model it has five tokens.
+    let prompt = "task.prompt={template=\"the {text} tap gets\"}";
+    let at = |max_tokens: &str, other: &str| {
+        told(&setup, &setup.config_text(), &[prompt, max_tokens, other])
+    };
+    let problem =
+        "task.prompt.template: the template of `task.prompt` has 5 tokens, but max_tokens is 5";
+    is_told(&at("device.max_tokens=5", ADDITIVE)[..1], &[problem]);
+    is_told(&at("device.max_tokens=5", NO_DATA), &[problem, "task.train: "]);
+    assert_eq!(at("device.max_tokens=6", "task.name=\"toy\""), Vec::<String>::new());
 }
 
 #[test]

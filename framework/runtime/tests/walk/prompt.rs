@@ -2,7 +2,7 @@
 
 use mobillm::assembly::Assembly;
 use mobillm::device::RowTokenizer;
-use mobillm::pipeline::prepare_data;
+use mobillm::pipeline::prepare;
 use mobillm::trained::Trained;
 use mobillm_bundle::fixture::{TinyBert, TinyDecoder};
 
@@ -101,8 +101,7 @@ fn a_template_longer_than_the_model_takes_is_refused() {
     let (setup, model) = setup();
     let prompt = "task.prompt={template='the tap gets out early {text} the tap gets out early'}";
     let loaded = setup.load(&with(&model, &[prompt, "device.max_tokens=4"]));
-    let assembly = Assembly::new(&loaded, &setup.environment).unwrap();
     let notes = Notes::default();
-    let error = prepare_data(&loaded, &setup.environment, &assembly, &notes.watch()).err().unwrap();
+    let error = prepare(&loaded, &setup.environment, &notes.watch()).err().unwrap();
     assert!(error.to_string().contains("the template of `task.prompt`"), "{error}");
 }

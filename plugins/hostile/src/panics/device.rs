@@ -1,5 +1,7 @@
 //! The stages on the device: backbone, selector, policy and quantizer.
 
+use std::cell::Cell;
+
 use mobillm_core::activations::{Layout, Selected, SelectedMut};
 use mobillm_core::backbone::{
     Backbone, BackboneConfig, BackboneContext, BackboneError, BackboneInfo, ForwardContext,
@@ -122,15 +124,18 @@ impl PrivacyPolicyConfig for PanickingPolicyConfig {
 
     fn build(&self, _: &Objective) -> Box<dyn PrivacyPolicy> {
         blow(&self.at, "build");
-        Box::new(SaysNothing(Fuse::new(&self.at)))
+        Box::new(SaysNothing { fuse: Fuse::new(&self.at), combined: Cell::new(0) })
     }
 }
 
-struct SaysNothing(Fuse);
+struct SaysNothing {
+    fuse: Fuse,
+    combined: Cell<usize>,
+}
 
 impl PrivacyPolicy for SaysNothing {
     fn info(&self) -> PolicyInfo {
-        self.0.reach("info");
+        self.fuse.reach("info");
         PolicyInfo {
             supervision: Some(SupervisionKind::Truth),
             answers: AnswerScale::Raw,
@@ -143,7 +148,7 @@ impl PrivacyPolicy for SaysNothing {
         _: &ReleaseContext<'_>,
         _: &mut SelectedMut<'_>,
     ) -> Result<(), PolicyError> {
-        self.0.reach("activations");
+        self.fuse.reach("activations");
         Ok(())
     }
 
@@ -153,12 +158,16 @@ impl PrivacyPolicy for SaysNothing {
         _: Truth,
         _: &[f32],
     ) -> Result<Option<Supervision>, PolicyError> {
-        self.0.reach("supervise");
+        self.fuse.reach("supervise");
         Ok(Some(Supervision::Label(0)))
     }
 
     fn combine(&self, _: &[f32], _: &mut [f32]) -> Result<(), PolicyError> {
-        self.0.reach("combine");
+        let combined = self.combined.get() + 1;
+        self.combined.set(combined);
+        self.fuse.reach("combine");
+        // The policy may also fail at one answer alone, such as `combine 3`.
+        self.fuse.reach(&format!("combine {combined}"));
         Ok(())
     }
 }

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use mobillm::assembly::Assembly;
 use mobillm::config::Config;
 use mobillm::device::taps::MicroBatch;
-use mobillm::pipeline::{self, RunOptions, prepare_data};
+use mobillm::pipeline::{self, RunOptions, prepare};
 use mobillm::trained::Trained;
 use mobillm_core::backbone::Tokens;
 use mobillm_core::privacy::Purpose;
@@ -87,8 +86,7 @@ fn own_accuracy(model: &Model, data: &Path, format: WeightFormat) -> Result<f64,
     sets.push(format!("device.bundle=pull:smollm2-135m-instruct@{format}"));
     let config = Path::new(CONFIGS).join("smollm2-sst2-pae-mobillm.toml");
     let loaded = Config::load(&config, &sets, &model.environment.registry)?;
-    let assembly = Assembly::new(&loaded, &model.environment)?;
-    let prepared = prepare_data(&loaded, &model.environment, &assembly, &unobserved())?;
+    let (assembly, prepared) = prepare(&loaded, &model.environment, &unobserved())?;
     let own = assembly.own(Vec::new());
     let mut path = assembly.tap_path(&loaded.config, &model.environment, own)?;
     let rows = &prepared.held_out;

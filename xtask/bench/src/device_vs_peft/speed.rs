@@ -6,7 +6,7 @@ use mobillm::assembly::Assembly;
 use mobillm::device::Prepared;
 use mobillm::device::own::prior;
 use mobillm::device::taps::{MicroBatch, TapPath};
-use mobillm::pipeline::prepare_data;
+use mobillm::pipeline::prepare;
 use mobillm_core::backbone::{Backbone, BackboneContext, ForwardContext, Tap, TokenBatch, Tokens};
 use mobillm_core::privacy::Purpose;
 use mobillm_core::quantizer;
@@ -125,8 +125,7 @@ struct Turns {
 /// What PyTorch took for LoRA, and the speed figures.
 pub fn figures(model: &Model) -> Result<(Vec<Figure>, Taken), Error> {
     let loaded = model.messages(WeightFormat::Int8)?;
-    let assembly = Assembly::new(&loaded, &model.environment)?;
-    let prepared = prepare_data(&loaded, &model.environment, &assembly, &unobserved())?;
+    let (assembly, prepared) = prepare(&loaded, &model.environment, &unobserved())?;
     let rows = Rows::new(&prepared);
     let pytorch = PyTorch {
         python: venv::python()?,

@@ -13,7 +13,7 @@ use mobillm::device::taps::TapPath;
 use mobillm::device::{DeviceJob, Evaluation, Prepared, train};
 use mobillm::egress::Counts;
 use mobillm::link::ThreadLink;
-use mobillm::pipeline::prepare_data;
+use mobillm::pipeline::prepare;
 use mobillm::progress::{Unobserved, Watch};
 use mobillm::run::{RunFolder, RunState, Work};
 use mobillm::{Environment, Stop};
@@ -108,8 +108,7 @@ impl<'a> Walk<'a> {
 
     /// That of any config.
     pub fn of(setup: &'a Setup, loaded: Loaded) -> Result<Self, Error> {
-        let assembly = Assembly::new(&loaded, &setup.environment)?;
-        let prepared = prepare_data(&loaded, &setup.environment, &assembly, &unobserved())?;
+        let (assembly, prepared) = prepare(&loaded, &setup.environment, &unobserved())?;
         Ok(Self { setup, loaded, assembly, prepared })
     }
 

@@ -2,21 +2,24 @@
 //!
 //! This process never loads the library. Each look at it and each law is tried by a child, the same program as
 //! `mobillm plugins trial`: so a crash, an abort or a hang is told of the law that it came with, and the other laws are
-//! tried all the same.
+//! tried all the same. What the host itself needs for a law is made here: if it cannot be made, no plugin is to blame.
 
 mod child;
 mod suite;
 mod trial;
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use mobillm_core::registry::Registry;
+use mobillm::RunError;
+use mobillm_bundle::fixture::TinyBert;
+use mobillm_core::backbone::BackboneContext;
+use mobillm_core::registry::{Registry, Slot};
 use mobillm_plugin::{Component, Manifest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tempfile::TempPath;
 
 use self::child::Child;
 use self::trial::{Seen, Task};
@@ -24,6 +27,7 @@ use super::super::{Outcome, print};
 use crate::arguments::Arguments;
 use crate::arguments::plugins::{CheckArguments, TaggedOptions};
 use crate::display;
+use crate::machine::environment;
 use crate::watcher::Watcher;
 use crate::{CommandError, with_builtins};
 
@@ -37,8 +41,11 @@ const LOADS: &str = "it loads";
 const MANIFEST: &str = "it is what its manifest says";
 const COMPONENTS: &str = "it has components";
 
-/// What the names of mobillm's own libraries begin with, whose tags have no vendor.
-const OURS: &str = "mobillm-";
+/// Mobillm's own libraries whose tags have no vendor: the adapter for libtorch, and what is built in as tests load it.
+const OURS: [&str; 2] = ["mobillm-adapter-libtorch", "mobillm-plugin-builtins"];
+
+/// The vendor that nobody else is.
+pub(super) const US: &str = "mobillm";
 
 /// How a component fares under a law.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,15 +87,32 @@ impl Report {
     fn failed(&self) -> usize {
         self.laws.iter().filter(|row| matches!(row.verdict, Verdict::Failed(_))).count()
     }
+
+    /// Writes the manifest of the library, which has passed, beside `file`.
+    fn seal(&mut self, file: &Path) -> Outcome {
+        let Some(seen) = &mut self.library else { return Ok(()) };
+        let written = file.canonicalize().and_then(|library| seen.manifest.write(&library));
+        written.map_err(|error| CommandError::Seal {
+            file: file.to_owned(),
+            reason: error.to_string(),
+        })?;
+        seen.sealed = true;
+        let of_manifest = self.laws.iter_mut().filter(|row| row.law == MANIFEST);
+        of_manifest.for_each(|row| row.verdict = Verdict::Passed);
+        Ok(())
+    }
 }
 
 pub(super) fn check(arguments: &Arguments, check: &CheckArguments) -> Outcome {
     let CheckArguments { file, .. } = check;
-    if check.seal {
-        remove_seal(file)?;
-    }
-    let watcher = Watcher::new(arguments.quiet);
-    let child = Child { file, patience: Duration::from_secs(check.patience) };
+    let watcher = Watcher::of_run(arguments.quiet)?;
+    let copy = check.seal.then(|| copy(file)).transpose()?;
+    let child = Child {
+        file: copy.as_deref().unwrap_or(file),
+        name: file,
+        patience: Duration::from_secs(check.patience),
+        stop: watcher.watch().stop,
+    };
     let mut report = Report::default();
     match child.run::<Seen>(&Task::Look)? {
         Err(reason) => {
@@ -98,14 +122,13 @@ pub(super) fn check(arguments: &Arguments, check: &CheckArguments) -> Outcome {
             }
         }
         Ok(seen) => {
-            try_library(&child, &seen, &check.options, &mut report, &watcher)?;
+            try_library(&child, &seen, check, &mut report, &watcher)?;
             report.library = Some(seen);
         }
     }
     let failed = report.failed();
     if check.seal && failed == 0 {
-        let sealed = child.run::<()>(&Task::Seal)?;
-        sealed.map_err(|reason| CommandError::Seal { file: file.clone(), reason })?;
+        report.seal(file)?;
     }
     print(arguments.json, &report, || display::laws(&report))?;
     match failed {
@@ -114,21 +137,25 @@ pub(super) fn check(arguments: &Arguments, check: &CheckArguments) -> Outcome {
     }
 }
 
-/// Removes the manifest beside `file`, if there is one: it may be that of an older build.
-fn remove_seal(file: &Path) -> Outcome {
-    // A library that is not there is told of when it is looked at.
-    let library = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-    match fs::remove_file(Manifest::path(&library)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
+/// A copy of the library, beside it for what it looks for there. It has no manifest, so the one that is to be replaced
+/// does not keep it from being tried; and what was tried is what is sealed, whatever a build does meanwhile.
+fn copy(file: &Path) -> Result<TempPath, CommandError> {
+    let library = file.canonicalize().map_err(RunError::file("find", file))?;
+    let copy = tempfile::Builder::new()
+        .prefix(".mobillm-check-")
+        .tempfile_in(library.with_file_name(""))
+        .map_err(RunError::file("write a copy beside", &library))?
+        .into_temp_path();
+    fs::copy(&library, &copy).map_err(RunError::file("copy", library))?;
+    Ok(copy)
 }
 
 /// A manifest that does not agree keeps a library from being loaded at all.
-fn of_manifest(seen: &Seen) -> Verdict {
-    match seen.sealed {
-        true => Verdict::Passed,
-        false => Verdict::Skipped("it has none; `--seal` writes it".to_owned()),
+fn of_manifest(seen: &Seen, is_to_be_sealed: bool) -> Verdict {
+    match (is_to_be_sealed, seen.sealed) {
+        (true, _) => Verdict::Skipped("it is written once no law is broken".to_owned()),
+        (false, true) => Verdict::Passed,
+        (false, false) => Verdict::Skipped("it has none; `--seal` writes it".to_owned()),
     }
 }
 
@@ -151,13 +178,14 @@ fn options(component: &Component, given: &[TaggedOptions]) -> Map<String, Value>
 fn try_library(
     child: &Child<'_>,
     seen: &Seen,
-    given: &[TaggedOptions],
+    check: &CheckArguments,
     report: &mut Report,
     watcher: &Watcher,
 ) -> Outcome {
     let builtins = with_builtins()?;
+    let given = &check.options;
     report.add(LIBRARY, LOADS, Verdict::Passed);
-    report.add(LIBRARY, MANIFEST, of_manifest(seen));
+    report.add(LIBRARY, MANIFEST, of_manifest(seen, check.seal));
     report.add(LIBRARY, COMPONENTS, of_components(seen, given));
     for component in &seen.components {
         let of = format!("{} `{}`", component.slot, component.tag);
@@ -179,10 +207,16 @@ fn try_component(
     watcher: &Watcher,
 ) -> Outcome {
     let Component { slot, tag, .. } = component;
+    let folder = tempfile::tempdir()?;
+    let backbone = match slot {
+        Slot::Backbone => Some(Box::new(tiny_model(folder.path())?)),
+        _ => None,
+    };
     let task = |law: Option<&String>| Task::Try {
         slot: *slot,
         tag: tag.clone(),
         options: options.clone(),
+        backbone: backbone.clone(),
         law: law.cloned(),
     };
     let laws: Vec<String> = match child.run(&task(None))? {
@@ -212,6 +246,17 @@ fn try_component(
     Ok(())
 }
 
+/// What backbones are built from to be tried: a bundle in `folder`.
+fn tiny_model(folder: &Path) -> Result<BackboneContext, CommandError> {
+    let bundle = TinyBert::default().bundle(&folder.join("bundle"))?;
+    Ok(BackboneContext {
+        bundle: bundle.path().to_owned(),
+        taps: Vec::new(),
+        label_tokens: Vec::new(),
+        libraries: environment()?.libraries,
+    })
+}
+
 /// An option that must be given and is not.
 fn missing<'a>(component: &'a Component, options: &Map<String, Value>) -> Option<&'a str> {
     let required = component.schema.as_value()["required"].as_array();
@@ -238,13 +283,15 @@ fn of_tag(Component { slot, tag, .. }: &Component, builtins: &Registry) -> Verdi
 
 /// Whoever gives a tag without a vendor may find it taken by another, or by mobillm itself one day.
 fn of_vendor(Component { tag, .. }: &Component, library: &Manifest) -> Verdict {
-    let parts = tag.split_once('.');
-    match parts.is_some_and(|(vendor, name)| !vendor.is_empty() && !name.is_empty()) {
-        true => Verdict::Passed,
-        false if library.name.starts_with(OURS) => {
-            Verdict::Skipped("it is a part of mobillm".to_owned())
-        }
-        false => Verdict::Failed(format!(
+    let is_ours = OURS.contains(&&*library.name);
+    let parts = tag.split_once('.').filter(|(vendor, name)| !vendor.is_empty() && !name.is_empty());
+    match parts {
+        Some((US, _)) if !is_ours => Verdict::Failed(format!(
+            "`{tag}` says that it is a part of mobillm; put your own name before the dot"
+        )),
+        Some(_) => Verdict::Passed,
+        None if is_ours => Verdict::Skipped("it is a part of mobillm".to_owned()),
+        None => Verdict::Failed(format!(
             "`{tag}` may be another's, too; expected vendor, dot and name, such as `acme.q8`"
         )),
     }

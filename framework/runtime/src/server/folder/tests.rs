@@ -1,5 +1,7 @@
 //! Which runs a server goes on with, and what it still reads.
 use super::*;
+use crate::run::file::read_json;
+use crate::run::named;
 use mobillm_core::privacy::SupervisionKind;
 use mobillm_wire::handshake::Work;
 
@@ -27,6 +29,16 @@ fn a_state_of_version_3_is_read() {
 }
 
 #[test]
+fn a_state_of_a_later_version_is_refused_whatever_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(STATE), r#"{ "format": 4, "runs": [] }"#).unwrap();
+    let error = ServerFolder::open(folder.path()).err().unwrap().to_string();
+    let said =
+        "server.json has format 4; this release reads 1 to 3: use the release that wrote it, or";
+    assert!(error.contains(said), "{error}");
+}
+
+#[test]
 fn a_run_goes_on_only_with_the_same_plugins() {
     let path = tempfile::tempdir().unwrap();
     let state = |version: u32| match version {
@@ -50,16 +62,20 @@ fn a_run_goes_on_only_with_the_same_plugins() {
     folder.enter(&hello, &plugins).unwrap();
     for others in [&[][..], &[rebuilt], &[plugins[0].clone(), plugins[0].clone()]] {
         let error = folder.enter(&hello, others).unwrap_err().to_string();
-        let said =
-            "begun with another set of plugins (acme-codes 0.1.0, file 5f70bf18); put it back";
-        assert!(error.contains(said), "{error}");
+        let said = format!(
+            "the folder {} holds a run that was begun with another set of plugins (acme-codes 0.1.0, file \
+             5f70bf18; now it is {}); put it back",
+            path.path().display(),
+            named(others)
+        );
+        assert!(error.contains(&said), "{said:?} is not in {error:?}");
     }
     drop(folder);
     // What was written before there were plugins was begun with none, and is written as it is now.
     let mut folder = begun(2);
     folder.enter(&hello, &[]).unwrap();
     let error = folder.enter(&hello, &plugins).unwrap_err().to_string();
-    assert!(error.contains("another set of plugins (none);"), "{error}");
+    assert!(error.contains("another set of plugins (none; now it is acme-codes "), "{error}");
     folder.save_entry().unwrap();
     let state: State = read_json(&path.path().join(STATE)).unwrap();
     assert_eq!(state.format, FORMAT);

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use mobillm::RunError;
+use mobillm::{RunError, Stop};
 use serde::de::DeserializeOwned;
 use signal_hook::consts::{SIGABRT, SIGBUS, SIGSEGV};
 use signal_hook::low_level::signal_name;
@@ -23,15 +23,19 @@ const TICK: Duration = Duration::from_millis(5);
 pub(super) struct Child<'a> {
     /// The library.
     pub(super) file: &'a Path,
+    /// What its user calls it.
+    pub(super) name: &'a Path,
     /// How long a task may take.
     pub(super) patience: Duration,
+    /// Whether the user wants no more.
+    pub(super) stop: Stop,
 }
 
 impl Child<'_> {
     /// What a process of its own found, or else in words how it ended.
     ///
     /// # Errors
-    /// If no process can be started.
+    /// If no process can be started, or if the user has stopped this one.
     pub(super) fn run<T: DeserializeOwned>(
         &self,
         task: &Task,
@@ -55,14 +59,19 @@ impl Child<'_> {
             if let Some(status) = process.try_wait()? {
                 break Some(status);
             }
-            if Instant::now() >= deadline {
+            if self.stop.is_requested() || Instant::now() >= deadline {
                 process.kill()?;
                 process.wait()?;
                 break None;
             }
             sleep(TICK);
         };
+        // A Ctrl-C on a terminal ends both processes.
+        if self.stop.is_requested() {
+            return Err(RunError::Stopped.into());
+        }
         let (found, said) = (text(&mut found)?, text(&mut said)?);
+        let said = said.replace(&*self.file.to_string_lossy(), &self.name.to_string_lossy());
         Ok(match status {
             Some(status) => match serde_json::from_str(&found) {
                 Ok(found) if status.success() => Ok(found),

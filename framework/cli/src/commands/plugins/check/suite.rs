@@ -1,6 +1,5 @@
 //! The laws of a component that is loaded, and what they need.
 
-use mobillm_bundle::fixture::TinyBert;
 use mobillm_core::backbone::BackboneContext;
 use mobillm_core::registry::Slot;
 use mobillm_plugin::Component;
@@ -9,32 +8,20 @@ use mobillm_testkit::suite::{self, Setting};
 use mobillm_testkit::transport::Limits;
 use serde_json::{Map, Value, json};
 
-use crate::CommandError;
-use crate::machine::environment;
-
 /// An option of transports: bytes of the largest frame. Where there is one it is tried with this.
 const MAX_FRAME: (&str, usize) = ("max_frame_bytes", 1 << 20);
 
-/// Gives the laws of `component`, made of `options`, to `then`.
+/// Gives the laws of `component`, made of `options` and, if it is a backbone, of `backbone`, to `then`.
 ///
 /// # Errors
-/// If there is no model to build a backbone of, or no such component.
+/// If there is no such component, or if its options are wrong.
 pub(super) fn of<T>(
     component: &Component,
     mut options: Map<String, Value>,
+    backbone: Option<BackboneContext>,
     then: impl FnOnce(&[Law<'_>]) -> T,
-) -> Result<T, CommandError> {
-    let mut setting = Setting::default();
-    let folder = tempfile::tempdir()?;
-    if component.slot == Slot::Backbone {
-        let bundle = TinyBert::default().bundle(&folder.path().join("bundle"))?;
-        setting.backbone = Some(BackboneContext {
-            bundle: bundle.path().to_owned(),
-            taps: Vec::new(),
-            label_tokens: Vec::new(),
-            libraries: environment()?.libraries,
-        });
-    }
+) -> Result<T, serde_json::Error> {
+    let mut setting = Setting { backbone, ..Setting::default() };
     let (key, most) = MAX_FRAME;
     if component.slot == Slot::Transport && has_option(component, key) {
         options.insert(key.to_owned(), json!(most));

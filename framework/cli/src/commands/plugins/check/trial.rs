@@ -5,6 +5,7 @@ use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::time::Duration;
 
+use mobillm_core::backbone::BackboneContext;
 use mobillm_core::registry::Slot;
 use mobillm_plugin::{Component, Library, Manifest, watch};
 use mobillm_testkit::law::{Law, Verdict as Tried};
@@ -24,9 +25,14 @@ pub(super) enum Task {
     /// Say what it has.
     Look,
     /// Try a law of a component, or list its laws.
-    Try { slot: Slot, tag: String, options: Map<String, Value>, law: Option<String> },
-    /// Write its manifest.
-    Seal,
+    Try {
+        slot: Slot,
+        tag: String,
+        options: Map<String, Value>,
+        /// What a backbone is built from.
+        backbone: Option<Box<BackboneContext>>,
+        law: Option<String>,
+    },
 }
 
 /// What a library says of itself.
@@ -67,16 +73,16 @@ fn found(file: &Path, task: &Task) -> Result<Value, CommandError> {
             built_by: library.built_by.clone(),
             components: library.components.clone(),
         })?,
-        Task::Try { slot, tag, options, law } => {
+        Task::Try { slot, tag, options, backbone, law } => {
             let is_it = |component: &&Component| component.slot == *slot && component.tag == *tag;
             let component = library.components.iter().find(is_it);
             let component = component.ok_or_else(|| CommandError::NoPlugin { tag: tag.clone() })?;
-            suite::of(component, options.clone(), |laws| match law {
+            let backbone = backbone.as_deref().cloned();
+            suite::of(component, options.clone(), backbone, |laws| match law {
                 Some(law) => serde_json::to_value(tried(laws, law)),
                 None => serde_json::to_value(laws.iter().map(Law::to_string).collect::<Vec<_>>()),
             })??
         }
-        Task::Seal => serde_json::to_value(library.manifest.write(&library.path)?)?,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use mobillm_core::registry::Slot;
 
+use super::super::check::US;
 use super::NewError;
 
 /// A name such as `acme-q6`.
@@ -13,7 +14,7 @@ pub(super) struct Name<'a> {
 
 impl<'a> Name<'a> {
     /// # Errors
-    /// If it is not two or more lower-case words joined by hyphens.
+    /// If it is not two or more lower-case words joined by hyphens, of which the first is somebody's.
     pub(super) fn parse(whole: &'a str) -> Result<Self, NewError> {
         let wrong = |problem| NewError::Name { name: whole.to_owned(), problem };
         let (vendor, own) = whole.split_once('-').ok_or_else(|| wrong("is one word"))?;
@@ -22,6 +23,7 @@ impl<'a> Name<'a> {
                 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
         };
         match whole.split('-').all(is_word) {
+            true if vendor == US => Err(wrong("is of mobillm's own")),
             true => Ok(Self { whole, vendor, own }),
             false => Err(wrong("has a word that is no word")),
         }
@@ -94,6 +96,7 @@ mod tests {
             "acme.q6",
             "acme-q 6",
             "../acme-q6",
+            "mobillm-q6",
         ] {
             assert!(Name::parse(name).is_err(), "{name}");
         }
