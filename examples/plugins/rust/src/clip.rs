@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct ClipConfig {
     /// The longest Euclidean norm that a row may have when it leaves.
-    #[schemars(range(min = 0.000001))]
+    #[schemars(range(min = 0.000001), example = 30.0)]
     pub norm: f32,
 }
 

@@ -58,8 +58,8 @@ pub struct CheckArguments {
     /// Write the manifest beside the library, once it has passed. An older one stays until then.
     #[arg(long)]
     pub seal: bool,
-    /// Options for a component, such as `acme.q6={"bits":6}`; without, it is tried with its defaults. May be given
-    /// many times.
+    /// Options for a component, such as `acme.q6={"group":32}`; without, it is tried with its defaults, and with the
+    /// example that its schema has of an option without one. May be given many times.
     #[arg(long, value_name = "TAG=JSON", value_parser = tagged_options)]
     pub options: Vec<TaggedOptions>,
     /// Seconds that a law may take.
@@ -78,7 +78,7 @@ pub struct TaggedOptions {
 }
 
 fn tagged_options(text: &str) -> Result<TaggedOptions, String> {
-    let expected = "expected a tag, `=` and an object of JSON, such as `acme.q6={\"bits\":6}`";
+    let expected = "expected a tag, `=` and an object of JSON, such as `acme.q6={\"group\":32}`";
     let (tag, json) = text.split_once('=').ok_or(expected)?;
     let options = serde_json::from_str(json).map_err(|error| format!("{error}; {expected}"))?;
     Ok(TaggedOptions { tag: tag.to_owned(), options })

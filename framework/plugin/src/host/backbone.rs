@@ -260,7 +260,8 @@ mod tests {
     use mobillm_core::fingerprint::Fingerprint;
 
     use super::*;
-    use crate::abi::{MOBILLM_REFUSED, MobillmComponent, MobillmText, MobillmWriter};
+    use crate::abi::{MOBILLM_REFUSED, MobillmWriter};
+    use crate::host::component::NONE;
     use crate::host::instance::Name;
 
     /// What a backbone in C does with a batch of one sample of one token, and says that all is well.
@@ -312,39 +313,13 @@ mod tests {
         MOBILLM_REFUSED
     }
 
-    unsafe extern "C" fn check(
-        _: MobillmText,
-        _: MobillmText,
-        _: MobillmText,
-        _: *const MobillmWriter,
-        _: *const MobillmWriter,
-    ) -> MobillmStatus {
-        MOBILLM_REFUSED
-    }
-
-    unsafe extern "C" fn build(
-        _: MobillmText,
-        _: MobillmText,
-        _: MobillmText,
-        _: *mut *mut c_void,
-        _: *const MobillmWriter,
-    ) -> MobillmStatus {
-        MOBILLM_REFUSED
-    }
-
-    unsafe extern "C" fn release(_: *mut c_void) {}
-
-    static TABLE: MobillmBackbone = MobillmBackbone {
-        size: size_of::<MobillmBackbone>(),
-        component: MobillmComponent { check, build, release },
-        info,
-        forward,
-    };
+    static TABLE: MobillmBackbone =
+        MobillmBackbone { size: size_of::<MobillmBackbone>(), component: NONE, info, forward };
 
     fn pass(does: Does) -> Result<OwnPrediction, BackboneError> {
         let name = Box::leak(Box::new(Name::new("backbone `acme.odd` of acme 1".to_owned())));
         let pointer = from_ref(&does).cast_mut().cast();
-        let instance = Instance::new(name, &TABLE, pointer, release).unwrap();
+        let instance = Instance::new(name, &TABLE, pointer, NONE.release).unwrap();
         let info = BackboneInfo {
             architecture: "test".into(),
             layers: 1,

@@ -11,6 +11,8 @@ use super::instance::{CallError, Instance, Name, outcome};
 use super::library::Library;
 use super::table::Table;
 use crate::abi::MobillmText;
+#[cfg(test)]
+use crate::abi::{MOBILLM_REFUSED, MobillmComponent, MobillmStatus, MobillmWriter};
 use crate::text::written;
 
 /// What a config says of a component that is loaded.
@@ -103,3 +105,31 @@ impl Chosen {
         Ok((Value::Object(self.options.clone()).to_string(), context))
     }
 }
+
+/// How components of a table are made that tests fill by hand: not at all.
+#[cfg(test)]
+pub(super) const NONE: MobillmComponent = {
+    unsafe extern "C" fn check(
+        _: MobillmText,
+        _: MobillmText,
+        _: MobillmText,
+        _: *const MobillmWriter,
+        _: *const MobillmWriter,
+    ) -> MobillmStatus {
+        MOBILLM_REFUSED
+    }
+
+    unsafe extern "C" fn build(
+        _: MobillmText,
+        _: MobillmText,
+        _: MobillmText,
+        _: *mut *mut c_void,
+        _: *const MobillmWriter,
+    ) -> MobillmStatus {
+        MOBILLM_REFUSED
+    }
+
+    unsafe extern "C" fn release(_: *mut c_void) {}
+
+    MobillmComponent { check, build, release }
+};

@@ -260,7 +260,8 @@ mod tests {
     use ndarray::Array3;
 
     use super::*;
-    use crate::abi::{MOBILLM_FAILED, MobillmComponent, MobillmTap, MobillmWriter};
+    use crate::abi::{MOBILLM_FAILED, MobillmTap, MobillmWriter};
+    use crate::host::component::NONE;
     use crate::host::instance::Name;
     use crate::tensors::Lent;
     use crate::text::write;
@@ -327,31 +328,9 @@ mod tests {
         }
     }
 
-    unsafe extern "C" fn check(
-        _: MobillmText,
-        _: MobillmText,
-        _: MobillmText,
-        _: *const MobillmWriter,
-        _: *const MobillmWriter,
-    ) -> MobillmStatus {
-        MOBILLM_REFUSED
-    }
-
-    unsafe extern "C" fn build(
-        _: MobillmText,
-        _: MobillmText,
-        _: MobillmText,
-        _: *mut *mut c_void,
-        _: *const MobillmWriter,
-    ) -> MobillmStatus {
-        MOBILLM_REFUSED
-    }
-
-    unsafe extern "C" fn release(_: *mut c_void) {}
-
     static TABLE: MobillmSelector = MobillmSelector {
         size: size_of::<MobillmSelector>(),
-        component: MobillmComponent { check, build, release },
+        component: NONE,
         layers: last,
         rows: one,
         select,
@@ -372,7 +351,7 @@ mod tests {
             bundle: Fingerprint::of(b"test"),
         };
         LoadedSelector {
-            instance: Instance::new(name, &TABLE, pointer, release).unwrap(),
+            instance: Instance::new(name, &TABLE, pointer, NONE.release).unwrap(),
             info,
             layers: vec![4],
             is_fixed: true,

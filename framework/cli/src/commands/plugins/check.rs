@@ -168,10 +168,23 @@ fn of_components(seen: &Seen, given: &[TaggedOptions]) -> Verdict {
     }
 }
 
-/// The options to try `component` with: those that were given for its tag, or its defaults.
+/// What a component is tried with: what is given, or else its defaults, and the example that its schema has of an option
+/// without one.
 fn options(component: &Component, given: &[TaggedOptions]) -> Map<String, Value> {
-    let given = given.iter().find(|given| given.tag == component.tag);
-    given.map(|given| given.options.clone()).unwrap_or_default()
+    if let Some(given) = given.iter().find(|given| given.tag == component.tag) {
+        return given.options.clone();
+    }
+    let example = |option: &str| {
+        let path = format!("/properties/{option}/examples/0");
+        component.schema.pointer(&path).map(|example| (option.to_owned(), example.clone()))
+    };
+    required(component).filter_map(example).collect()
+}
+
+/// The options that must be given.
+fn required(component: &Component) -> impl Iterator<Item = &str> {
+    let required = component.schema.get("required").and_then(Value::as_array);
+    required.into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// All laws of a library that loads.
@@ -228,7 +241,7 @@ fn try_component(
     };
     if let Some(missing) = missing(component, options) {
         let reason = format!(
-            "`{missing}` has no default; say what it is to be: --options '{tag}={{\"{missing}\": ...}}'"
+            "`{missing}` has neither default nor example; say what it is to be: --options '{tag}={{\"{missing}\": ...}}'"
         );
         report.add(of, "its options are all there", Verdict::Failed(reason));
         for law in &laws {
@@ -259,9 +272,7 @@ fn tiny_model(folder: &Path) -> Result<BackboneContext, CommandError> {
 
 /// An option that must be given and is not.
 fn missing<'a>(component: &'a Component, options: &Map<String, Value>) -> Option<&'a str> {
-    let required = component.schema.as_value()["required"].as_array();
-    let mut required = required.into_iter().flatten().filter_map(Value::as_str);
-    required.find(|option| !options.contains_key(*option))
+    required(component).find(|option| !options.contains_key(*option))
 }
 
 fn of_tag(Component { slot, tag, .. }: &Component, builtins: &Registry) -> Verdict {
