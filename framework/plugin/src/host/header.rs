@@ -121,6 +121,8 @@ unsafe extern "C" fn log(context: *mut c_void, level: u32, line: MobillmText) {
     let line = line.map_or_else(|problem| format!("a line is none: {problem}"), str::to_owned);
     // It is one line, and does not move the cursor to imitate another one's.
     let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // At once, for other threads say something, too.
+    let line = format!("plugin {name}: {level}: {line}\n");
     // Whoever read stderr may be gone, which is no reason for a run to end.
-    let _ = writeln!(stderr(), "plugin {name}: {level}: {line}");
+    let _ = stderr().write_all(line.as_bytes());
 }
