@@ -53,9 +53,10 @@ impl SideNetworkConfig for LoadedSideNetworkConfig {
     ) -> Result<Box<dyn SideNetwork>, SideNetworkError> {
         let instance = self.0.build::<MobillmSideNetwork>(context).map_err(plugin)?;
         let network = LoadedSideNetwork::new(instance).map_err(plugin)?;
-        let lied = |error: SideNetworkError| network.instance.lied("info", error.to_string());
-        network.info.check(context).map_err(lied).map_err(plugin)?;
-        Ok(Box::new(network))
+        match network.info.misfit(context) {
+            None => Ok(Box::new(network)),
+            Some(misfit) => Err(plugin(network.instance.lied("info", misfit))),
+        }
     }
 
     fn load(&self, adapter: &[u8]) -> Result<Box<dyn SideNetwork>, SideNetworkError> {

@@ -217,9 +217,9 @@ fn what_is_wrong_is_told_the_same_on_either_side() {
 fn a_lying_info_is_found_out() {
     let toy = Toy::new(TASK, 6);
     let lied = format!("{NAME}: info gave something wrong: ");
-    for what in ["another width", "more outputs"] {
+    for (what, misfit) in [("another width", "hidden size: got "), ("more outputs", "task: got ")] {
         let error = mischief(what).build(&toy.context).err().unwrap().to_string();
-        assert!(error.starts_with(&format!("{lied}adapter: its taps")), "{error}");
+        assert!(error.starts_with(&format!("{lied}{misfit}")), "{error}");
     }
     let adapter = mischief("").build(&toy.context).unwrap().adapter().unwrap();
     for network in
