@@ -108,25 +108,34 @@ fn said(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic that said nothing").to_owned()
 }
 
-/// Makes a module of tests, one for each law.
+/// Holds the laws of a component by their names.
+#[doc(hidden)]
+pub trait Holds {
+    /// Holds the law of this name.
+    fn hold(name: &str);
+}
+
+/// Makes a module of tests, one for each law. What the component is made by stands outside of it, where its names are
+/// those of the caller.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __law_tests {
     ([$($law:ident)*] $module:ident, $hold:expr) => {
         mod $module {
-            #[allow(unused_imports, reason = "the component may be named by its path")]
-            use super::*;
-
-            fn hold(name: &str) {
-                ($hold)(name)
-            }
+            pub(super) enum Component {}
 
             $(
                 #[test]
                 fn $law() {
-                    hold(stringify!($law));
+                    <Component as $crate::law::Holds>::hold(stringify!($law));
                 }
             )*
+        }
+
+        impl $crate::law::Holds for $module::Component {
+            fn hold(name: &str) {
+                ($hold)(name)
+            }
         }
     };
 }

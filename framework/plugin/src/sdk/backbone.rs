@@ -5,15 +5,17 @@ use std::marker::PhantomData;
 
 use mobillm_core::BoxError;
 use mobillm_core::backbone::{
-    Backbone, BackboneContext, BackboneError, ForwardContext, Tap, TapSink, TokenBatch,
+    Backbone, BackboneConfig, BackboneContext, BackboneError, ForwardContext, Tap, TapSink,
+    TokenBatch,
 };
+use mobillm_core::diagnostic::Diagnostic;
 use ndarray::ArrayView2;
 
-use super::list::Exports;
-use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
+use super::component::{Door, component};
+use super::list::{Exports, Maker};
+use super::thunk::{Ending, guard, write_json};
 use crate::abi::{
-    MOBILLM_OK, MobillmBackbone, MobillmComponent, MobillmStatus, MobillmTapSink, MobillmTensor,
-    MobillmText, MobillmWriter,
+    MOBILLM_OK, MobillmBackbone, MobillmStatus, MobillmTapSink, MobillmTensor, MobillmWriter,
 };
 use crate::context::Info;
 use crate::layout::list;
@@ -28,49 +30,28 @@ pub(crate) struct BackboneDoor<E>(PhantomData<E>);
 impl<E: Exports> BackboneDoor<E> {
     pub(crate) const TABLE: &'static MobillmBackbone = &MobillmBackbone {
         size: size_of::<MobillmBackbone>(),
-        component: MobillmComponent {
-            check: check::<E>,
-            build: build::<E>,
-            release: release::<Instance>,
-        },
+        component: component::<Self>(),
         info,
         forward,
     };
 }
 
-unsafe extern "C" fn check<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    diagnostics: *const MobillmWriter,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts and writers are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().backbones, tag, options)?;
-            let Info(info) = context(known)?;
-            write_json(diagnostics, &config.check(&info))
-        })
-    }
-}
+impl<E: Exports> Door for BackboneDoor<E> {
+    type Config = dyn BackboneConfig;
+    type Checked = Info;
+    type Built = BackboneContext;
+    type Instance = Instance;
 
-unsafe extern "C" fn build<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    instance: *mut *mut c_void,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().backbones, tag, options)?;
-            let known: BackboneContext = context(known)?;
-            let built: Instance = config.build(&known).map_err(Ending::failed)?;
-            hand_over(built, instance);
-            Ok(())
-        })
+    fn makers() -> Vec<Maker<Self::Config>> {
+        E::components().backbones
+    }
+
+    fn check(config: &Self::Config, known: &Info) -> Result<Vec<Diagnostic>, Ending> {
+        Ok(config.check(&known.0))
+    }
+
+    fn build(config: &Self::Config, known: &BackboneContext) -> Result<Instance, Ending> {
+        config.build(known).map_err(Ending::failed)
     }
 }
 

@@ -5,6 +5,7 @@
 //! trait. [`export!`](crate::export) makes a library's door of a list of them.
 
 mod backbone;
+mod component;
 mod door;
 mod list;
 mod log;

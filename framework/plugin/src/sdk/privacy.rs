@@ -4,15 +4,18 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use mobillm_core::activations::SelectedMut;
-use mobillm_core::privacy::{PolicyError, PrivacyPolicy, Purpose, ReleaseContext, Supervision};
+use mobillm_core::diagnostic::Diagnostic;
+use mobillm_core::privacy::{
+    PolicyError, PrivacyPolicy, PrivacyPolicyConfig, Purpose, ReleaseContext, Supervision,
+};
 use mobillm_core::sample::{SampleId, Truth};
 
-use super::list::Exports;
-use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
+use super::component::{Door, component};
+use super::list::{Exports, Maker};
+use super::thunk::{Ending, guard, write_json};
 use crate::abi::{
-    MOBILLM_OK, MOBILLM_PREDICT, MOBILLM_TRAIN, MobillmComponent, MobillmLayout,
-    MobillmPrivacyPolicy, MobillmStatus, MobillmSupervision, MobillmSupervisionSink, MobillmTensor,
-    MobillmText, MobillmWriter,
+    MOBILLM_OK, MOBILLM_PREDICT, MOBILLM_TRAIN, MobillmLayout, MobillmPrivacyPolicy, MobillmStatus,
+    MobillmSupervision, MobillmSupervisionSink, MobillmTensor, MobillmWriter,
 };
 use crate::context::Task;
 use crate::layout::list;
@@ -27,11 +30,7 @@ pub(crate) struct PrivacyPolicyDoor<E>(PhantomData<E>);
 impl<E: Exports> PrivacyPolicyDoor<E> {
     pub(crate) const TABLE: &'static MobillmPrivacyPolicy = &MobillmPrivacyPolicy {
         size: size_of::<MobillmPrivacyPolicy>(),
-        component: MobillmComponent {
-            check: check::<E>,
-            build: build::<E>,
-            release: release::<Instance>,
-        },
+        component: component::<Self>(),
         info,
         activations,
         supervise,
@@ -39,39 +38,22 @@ impl<E: Exports> PrivacyPolicyDoor<E> {
     };
 }
 
-unsafe extern "C" fn check<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    diagnostics: *const MobillmWriter,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts and writers are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().privacy_policies, tag, options)?;
-            let Task(objective) = context(known)?;
-            write_json(diagnostics, &config.check(&objective))
-        })
-    }
-}
+impl<E: Exports> Door for PrivacyPolicyDoor<E> {
+    type Config = dyn PrivacyPolicyConfig;
+    type Checked = Task;
+    type Built = Task;
+    type Instance = Instance;
 
-unsafe extern "C" fn build<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    instance: *mut *mut c_void,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().privacy_policies, tag, options)?;
-            let Task(objective) = context(known)?;
-            let built: Instance = config.build(&objective);
-            hand_over(built, instance);
-            Ok(())
-        })
+    fn makers() -> Vec<Maker<Self::Config>> {
+        E::components().privacy_policies
+    }
+
+    fn check(config: &Self::Config, known: &Task) -> Result<Vec<Diagnostic>, Ending> {
+        Ok(config.check(&known.0))
+    }
+
+    fn build(config: &Self::Config, known: &Task) -> Result<Instance, Ending> {
+        Ok(config.build(&known.0))
     }
 }
 

@@ -3,15 +3,18 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
+use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::privacy::ClearedRows;
-use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer};
+use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer, QuantizerConfig};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::list::Exports;
-use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
+use super::component::{Door, component};
+use super::list::{Exports, Maker};
+use super::thunk::{Ending, guard};
 use crate::abi::{
-    MobillmBuffer, MobillmBytes, MobillmComponent, MobillmPayloadFormat, MobillmQuantizer,
-    MobillmStatus, MobillmTensor, MobillmText, MobillmWriter,
+    MobillmBuffer, MobillmBytes, MobillmPayloadFormat, MobillmQuantizer, MobillmStatus,
+    MobillmTensor, MobillmWriter,
 };
 use crate::tensors::{elements, elements_mut, view};
 use crate::value::ValueRefused;
@@ -24,11 +27,7 @@ pub(crate) struct QuantizerDoor<E>(PhantomData<E>);
 impl<E: Exports> QuantizerDoor<E> {
     pub(crate) const TABLE: &'static MobillmQuantizer = &MobillmQuantizer {
         size: size_of::<MobillmQuantizer>(),
-        component: MobillmComponent {
-            check: check::<E>,
-            build: build::<E>,
-            release: release::<Instance>,
-        },
+        component: component::<Self>(),
         format,
         row_bytes,
         error_bound,
@@ -38,41 +37,26 @@ impl<E: Exports> QuantizerDoor<E> {
 }
 
 #[derive(Deserialize)]
-struct Context {
+pub(crate) struct Context {
     hidden: usize,
 }
 
-unsafe extern "C" fn check<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    diagnostics: *const MobillmWriter,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts and writers are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().quantizers, tag, options)?;
-            let Context { hidden } = context(known)?;
-            write_json(diagnostics, &config.check(hidden))
-        })
-    }
-}
+impl<E: Exports> Door for QuantizerDoor<E> {
+    type Config = dyn QuantizerConfig;
+    type Checked = Context;
+    type Built = IgnoredAny;
+    type Instance = Instance;
 
-unsafe extern "C" fn build<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    _: MobillmText,
-    instance: *mut *mut c_void,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
-    unsafe {
-        guard(error, || {
-            let built: Instance = twin(E::components().quantizers, tag, options)?.build();
-            hand_over(built, instance);
-            Ok(())
-        })
+    fn makers() -> Vec<Maker<Self::Config>> {
+        E::components().quantizers
+    }
+
+    fn check(config: &Self::Config, known: &Context) -> Result<Vec<Diagnostic>, Ending> {
+        Ok(config.check(known.hidden))
+    }
+
+    fn build(config: &Self::Config, _: &IgnoredAny) -> Result<Instance, Ending> {
+        Ok(config.build())
     }
 }
 

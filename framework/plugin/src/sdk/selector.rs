@@ -3,19 +3,21 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-use mobillm_core::selector::{Selector, SelectorError};
+use mobillm_core::diagnostic::Diagnostic;
+use mobillm_core::selector::{Selector, SelectorConfig, SelectorError};
 
-use super::list::Exports;
-use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
+use super::component::{Door, component};
+use super::list::{Exports, Maker};
+use super::thunk::{Ending, context, guard, write_json};
 use crate::abi::{
-    MOBILLM_OK, MobillmComponent, MobillmSelection, MobillmSelector, MobillmStatus, MobillmTap,
-    MobillmText, MobillmWriter,
+    MOBILLM_OK, MobillmSelection, MobillmSelector, MobillmStatus, MobillmTap, MobillmText,
+    MobillmWriter,
 };
 use crate::context::Info;
 use crate::tensors::Lent;
 use crate::{layout, tap};
 
-struct Instance {
+pub(crate) struct Instance {
     selector: Box<dyn Selector>,
     /// Of the last tap's rows, for the next ones.
     memory: Vec<f32>,
@@ -27,50 +29,29 @@ pub(crate) struct SelectorDoor<E>(PhantomData<E>);
 impl<E: Exports> SelectorDoor<E> {
     pub(crate) const TABLE: &'static MobillmSelector = &MobillmSelector {
         size: size_of::<MobillmSelector>(),
-        component: MobillmComponent {
-            check: check::<E>,
-            build: build::<E>,
-            release: release::<Instance>,
-        },
+        component: component::<Self>(),
         layers,
         rows,
         select,
     };
 }
 
-unsafe extern "C" fn check<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    diagnostics: *const MobillmWriter,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts and writers are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().selectors, tag, options)?;
-            let Info(info) = context(known)?;
-            write_json(diagnostics, &config.check(&info))
-        })
-    }
-}
+impl<E: Exports> Door for SelectorDoor<E> {
+    type Config = dyn SelectorConfig;
+    type Checked = Info;
+    type Built = Info;
+    type Instance = Instance;
 
-unsafe extern "C" fn build<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    instance: *mut *mut c_void,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().selectors, tag, options)?;
-            let Info(info) = context(known)?;
-            let selector = config.build(&info);
-            hand_over(Instance { selector, memory: Vec::new() }, instance);
-            Ok(())
-        })
+    fn makers() -> Vec<Maker<Self::Config>> {
+        E::components().selectors
+    }
+
+    fn check(config: &Self::Config, known: &Info) -> Result<Vec<Diagnostic>, Ending> {
+        Ok(config.check(&known.0))
+    }
+
+    fn build(config: &Self::Config, known: &Info) -> Result<Instance, Ending> {
+        Ok(Instance { selector: config.build(&known.0), memory: Vec::new() })
     }
 }
 

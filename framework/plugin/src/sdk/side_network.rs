@@ -7,13 +7,15 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use mobillm_core::activations::ActivationBatch;
-use mobillm_core::side_network::{SideNetwork, SideNetworkError};
+use mobillm_core::diagnostic::Diagnostic;
+use mobillm_core::side_network::{SideNetwork, SideNetworkConfig, SideNetworkError};
 
-use super::list::Exports;
-use super::thunk::{Ending, context, guard, hand_over, release, twin, write_json};
+use super::component::{Door, component};
+use super::list::{Exports, Maker};
+use super::thunk::{Ending, guard, hand_over, twin, write_json};
 use crate::abi::{
-    MobillmBytes, MobillmComponent, MobillmLayout, MobillmSideNetwork, MobillmStatus,
-    MobillmSupervision, MobillmTensor, MobillmText, MobillmWriter,
+    MobillmBytes, MobillmLayout, MobillmSideNetwork, MobillmStatus, MobillmSupervision,
+    MobillmTensor, MobillmText, MobillmWriter,
 };
 use crate::context::Training;
 use crate::layout::{self, list};
@@ -30,11 +32,7 @@ pub(crate) struct SideNetworkDoor<E>(PhantomData<E>);
 impl<E: Exports> SideNetworkDoor<E> {
     pub(crate) const TABLE: &'static MobillmSideNetwork = &MobillmSideNetwork {
         size: size_of::<MobillmSideNetwork>(),
-        component: MobillmComponent {
-            check: check::<E>,
-            build: build::<E>,
-            release: release::<Instance>,
-        },
+        component: component::<Self>(),
         load: load::<E>,
         info,
         train_step,
@@ -45,39 +43,22 @@ impl<E: Exports> SideNetworkDoor<E> {
     };
 }
 
-unsafe extern "C" fn check<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    diagnostics: *const MobillmWriter,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts and writers are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().side_networks, tag, options)?;
-            let Training(known) = context(known)?;
-            write_json(diagnostics, &config.check(&known))
-        })
-    }
-}
+impl<E: Exports> Door for SideNetworkDoor<E> {
+    type Config = dyn SideNetworkConfig;
+    type Checked = Training;
+    type Built = Training;
+    type Instance = Instance;
 
-unsafe extern "C" fn build<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    known: MobillmText,
-    instance: *mut *mut c_void,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
-    unsafe {
-        guard(error, || {
-            let config = twin(E::components().side_networks, tag, options)?;
-            let Training(known) = context(known)?;
-            let built: Instance = config.build(&known).map_err(Ending::failed)?;
-            hand_over(built, instance);
-            Ok(())
-        })
+    fn makers() -> Vec<Maker<Self::Config>> {
+        E::components().side_networks
+    }
+
+    fn check(config: &Self::Config, known: &Training) -> Result<Vec<Diagnostic>, Ending> {
+        Ok(config.check(&known.0))
+    }
+
+    fn build(config: &Self::Config, known: &Training) -> Result<Instance, Ending> {
+        config.build(&known.0).map_err(Ending::failed)
     }
 }
 

@@ -11,13 +11,16 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use mobillm_core::diagnostic::Diagnostic;
 use mobillm_core::transport::{
-    FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportError,
+    FrameSink, FrameSource, Lane, Link, Listener, Transport, TransportConfig, TransportError,
 };
+use serde::de::IgnoredAny;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
-use super::list::Exports;
+use super::component::{Door, component};
+use super::list::{Exports, Maker};
 use super::thunk::{Ending, guard, hand_over, release, twin, write_json};
 use crate::abi::{
     MOBILLM_BULK, MOBILLM_CONTROL, MobillmBytes, MobillmComponent, MobillmLink, MobillmStatus,
@@ -82,11 +85,7 @@ pub(crate) struct TransportDoor<E>(PhantomData<E>);
 impl<E: Exports> TransportDoor<E> {
     pub(crate) const TABLE: &'static MobillmTransport = &MobillmTransport {
         size: size_of::<MobillmTransport>(),
-        component: MobillmComponent {
-            check: check::<E>,
-            build: build::<E>,
-            release: release_inside::<Instance>,
-        },
+        component: MobillmComponent { release: release_inside::<Instance>, ..component::<Self>() },
         crosses_processes: crosses_processes::<E>,
         info,
         connect,
@@ -127,39 +126,24 @@ unsafe extern "C" fn release_inside<T>(instance: *mut c_void) {
     }
 }
 
-unsafe extern "C" fn check<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    _: MobillmText,
-    diagnostics: *const MobillmWriter,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts and writers are lent for the call.
-    unsafe {
-        guard(error, || {
-            let _inside = runtime()?.enter();
-            let config = twin(E::components().transports, tag, options)?;
-            write_json(diagnostics, &config.check())
-        })
-    }
-}
+impl<E: Exports> Door for TransportDoor<E> {
+    type Config = dyn TransportConfig;
+    type Checked = IgnoredAny;
+    type Built = IgnoredAny;
+    type Instance = Instance;
 
-unsafe extern "C" fn build<E: Exports>(
-    tag: MobillmText,
-    options: MobillmText,
-    _: MobillmText,
-    instance: *mut *mut c_void,
-    error: *const MobillmWriter,
-) -> MobillmStatus {
-    // SAFETY: as the ABI says, texts, writer and the place of the instance are lent for the call.
-    unsafe {
-        guard(error, || {
-            let _inside = runtime()?.enter();
-            let config = twin(E::components().transports, tag, options)?;
-            let built: Instance = config.build();
-            hand_over(built, instance);
-            Ok(())
-        })
+    fn makers() -> Vec<Maker<Self::Config>> {
+        E::components().transports
+    }
+
+    fn check(config: &Self::Config, _: &IgnoredAny) -> Result<Vec<Diagnostic>, Ending> {
+        let _inside = runtime()?.enter();
+        Ok(config.check())
+    }
+
+    fn build(config: &Self::Config, _: &IgnoredAny) -> Result<Instance, Ending> {
+        let _inside = runtime()?.enter();
+        Ok(config.build())
     }
 }
 
