@@ -5,7 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
-mod libraries;
+#[path = "libraries/compiler.rs"]
+mod compiler;
 
 use std::fmt::Write;
 use std::mem::offset_of;
@@ -218,7 +219,7 @@ fn the_header_has_every_struct_and_every_constant() {
 fn a_cpp_compiler_takes_it() {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let source = "#include \"mobillm_plugin.h\"\nMobillmElement element = MOBILLM_F32;\n";
-    let file = libraries::scratch().join("header.cpp");
+    let file = compiler::scratch().join("header.cpp");
     std::fs::write(&file, source).unwrap();
     let output = Command::new(compiler)
         .args(["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I"])
@@ -241,7 +242,7 @@ fn a_c_compiler_lays_out_the_same() {
             claim(format!("offsetof({name}, {field})"), offset);
         }
     }
-    let file = libraries::scratch().join("layout.c");
+    let file = compiler::scratch().join("layout.c");
     std::fs::write(&file, source).unwrap();
-    libraries::cc(&file, &["-c"], &file.with_extension("o"));
+    compiler::cc(&file, &["-c"], &file.with_extension("o"));
 }

@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "libraries/built.rs"]
+mod built;
 mod conformance;
-mod libraries;
 
 use mobillm_plugin::Library;
 
 /// What is held to the laws.
 fn library() -> &'static Library {
-    libraries::load(&libraries::rust("mobillm_plugin_builtins")).unwrap()
+    Library::named_by_user(&built::rust("mobillm_plugin_builtins")).unwrap()
 }

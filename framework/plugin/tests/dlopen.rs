@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
+#[path = "libraries/built.rs"]
+mod built;
 mod libraries;
 
 use std::fs;
 use std::path::PathBuf;
 
-use libraries::{EXAMPLE, c, cleared, config, load, rust, scratch};
+use built::rust;
+use libraries::compiler::scratch;
+use libraries::{c, cleared, config};
 use mobillm_core::privacy::PrivacyPolicyConfig;
 use mobillm_core::quantizer::{Payload, QuantizeError, Quantizer, QuantizerConfig, decode, encode};
 use mobillm_core::registry::{Registry, Slot};
@@ -17,14 +21,15 @@ use mobillm_plugin::{Library, LibraryError};
 use mobillm_testkit::{privacy, quantizer};
 use serde_json::{Value, json};
 
+const EXAMPLE: &str = "examples/plugins/c/acme_bf16.c";
 const CLASSES: Objective = Objective::Classification { classes: 3 };
 
 fn in_rust() -> &'static Library {
-    load(&rust("acme_codes")).unwrap()
+    Library::named_by_user(&rust("acme_codes")).unwrap()
 }
 
 fn in_c() -> &'static Library {
-    load(&c(EXAMPLE, &[])).unwrap()
+    Library::named_by_user(&c(EXAMPLE, &[])).unwrap()
 }
 
 /// A quantizer of a library that is loaded.
@@ -59,7 +64,10 @@ fn libraries_say_what_they_are_and_have() {
 fn a_library_is_loaded_once() {
     let path = rust("acme_codes");
     let detour = path.parent().unwrap().join(".").join(path.file_name().unwrap());
-    assert!(std::ptr::eq(load(&path).unwrap(), load(&detour).unwrap()));
+    assert!(std::ptr::eq(
+        Library::named_by_user(&path).unwrap(),
+        Library::named_by_user(&detour).unwrap()
+    ));
 }
 
 #[test]
@@ -181,7 +189,7 @@ fn what_is_no_library_is_refused() {
     for (path, expected) in
         [(&missing, "is the path right?"), (&text, "expected a dynamic library")]
     {
-        let error = load(path).unwrap_err();
+        let error = Library::named_by_user(path).unwrap_err();
         assert!(matches!(error, LibraryError::Load { .. }), "{error:?}");
         let error = error.to_string();
         let name = path.file_name().unwrap().to_str().unwrap();

@@ -7,10 +7,12 @@ mod libraries;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use libraries::{EXAMPLE, c, cleared, config, load, repository};
+use libraries::{c, cleared, config, repository};
 use mobillm_core::quantizer::{QuantizerConfig, encode};
+use mobillm_plugin::Library;
 use serde_json::json;
 
+const EXAMPLE: &str = "examples/plugins/c/acme_bf16.c";
 const FROZEN: &str = "framework/plugin/tests/abi-1.0";
 const TODAY: &str = "framework/plugin/include";
 
@@ -76,7 +78,8 @@ fn nothing_of_it_has_moved() {
 fn a_plugin_that_was_built_for_it_is_loaded_and_run() {
     // The folder of a quoted include is looked at before others.
     let folder = repository(FROZEN);
-    let library = load(&c(EXAMPLE, &["-iquote", folder.to_str().unwrap()])).unwrap();
+    let library =
+        Library::named_by_user(&c(EXAMPLE, &["-iquote", folder.to_str().unwrap()])).unwrap();
     assert_eq!(library.manifest.abi, "1.0");
     let quantizer: Box<dyn QuantizerConfig> = config("acme.bf16", json!({}));
     assert_eq!(quantizer.check(2), []);

@@ -1,14 +1,14 @@
 //! What is wrong before anything is built.
 
 use mobillm_core::quantizer::{QuantizerConfig, encode};
-use mobillm_plugin::LibraryError;
+use mobillm_plugin::{Library, LibraryError};
 use serde_json::json;
 
-use crate::libraries::{HOSTILE, c, cleared, config, load};
-use crate::names;
+use crate::libraries::{c, cleared, config};
+use crate::{HOSTILE, names};
 
 fn refused(flag: &str) -> LibraryError {
-    load(&c(HOSTILE, &[flag])).unwrap_err()
+    Library::named_by_user(&c(HOSTILE, &[flag])).unwrap_err()
 }
 
 #[test]
@@ -52,9 +52,9 @@ fn whose_functions_fail_are_refused() {
 #[test]
 fn a_start_that_failed_is_not_tried_again() {
     let path = c(HOSTILE, &["-DSTART_STATUS=2", "-DHEADER_MINOR=2"]);
-    let first = load(&path).unwrap_err().to_string();
+    let first = Library::named_by_user(&path).unwrap_err().to_string();
     assert!(first.contains("start") && !first.contains("started again"), "{first}");
-    assert_eq!(load(&path).unwrap_err().to_string(), first);
+    assert_eq!(Library::named_by_user(&path).unwrap_err().to_string(), first);
 }
 
 #[test]
@@ -65,7 +65,8 @@ fn a_newer_library_is_used_as_far_as_it_is_known() {
     let sizes =
         ["-DHEADER_SIZE=sizeof(MobillmPlugin)+8", "-DTABLE_SIZE=sizeof(MobillmQuantizer)+8"];
     let library =
-        load(&c(HOSTILE, &["-DHEADER_MINOR=7", sizes[0], sizes[1], &components])).unwrap();
+        Library::named_by_user(&c(HOSTILE, &["-DHEADER_MINOR=7", sizes[0], sizes[1], &components]))
+            .unwrap();
     assert_eq!(library.manifest.abi, "1.7");
     let config: Box<dyn QuantizerConfig> = config("hostile.newer", json!({}));
     assert_eq!(config.build().row_bytes(64), 64);
@@ -78,7 +79,7 @@ fn a_table_that_is_short_or_missing_is_told_when_it_is_asked_for() {
         ("hostile.short-table", "-DTABLE_SIZE=16", "the table has 16 bytes, expected at least"),
     ] {
         let listed = json!([{ "slot": "quantizer", "tag": tag, "schema": {} }]).to_string();
-        load(&c(HOSTILE, &[flag, &format!("-DCOMPONENTS={listed:?}")])).unwrap();
+        Library::named_by_user(&c(HOSTILE, &[flag, &format!("-DCOMPONENTS={listed:?}")])).unwrap();
         let config: Box<dyn QuantizerConfig> = config(tag, json!({}));
         let found = config.check(64)[0].to_string();
         names(&found, &format!("quantizer `{tag}`"), "hostile-c 1.0.0", "table", expected);

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
 mod backbones;
+#[path = "../libraries/built.rs"]
+mod built;
 mod headers;
 #[path = "../libraries/mod.rs"]
 mod libraries;
@@ -14,19 +16,23 @@ mod selectors;
 mod side_networks;
 mod transports;
 
-use libraries::{HOSTILE, c, load, rust};
+use built::rust;
+use libraries::c;
 use mobillm_core::backbone::{BackboneInfo, Pooling};
 use mobillm_core::fingerprint::Fingerprint;
 use mobillm_core::sample::Objective;
+use mobillm_plugin::Library;
 
+/// The library in C.
+const HOSTILE: &str = "plugins/hostile/c/hostile.c";
 const CLASSES: Objective = Objective::Classification { classes: 3 };
 
 fn in_rust() -> String {
-    load(&rust("mobillm_hostile")).unwrap().name.clone()
+    Library::named_by_user(&rust("mobillm_hostile")).unwrap().name.clone()
 }
 
 fn in_c() -> String {
-    load(&c(HOSTILE, &[])).unwrap().name.clone()
+    Library::named_by_user(&c(HOSTILE, &[])).unwrap().name.clone()
 }
 
 /// Holds that a message names the component, its library and the call, and says `expected`.
